@@ -1,0 +1,3 @@
+"""bpfree: does training without backpropagation, or without a tuned learning rate, really save energy?"""
+
+__version__ = "0.1.0"

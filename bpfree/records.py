@@ -1,0 +1,343 @@
+"""The record: one JSON document a run, and the folder that keeps them.
+
+Everything downstream (statistics, report, export) reads records alone, so a run can be reported on years later or on
+another machine. Units: seconds, joules, bytes; accuracies are fractions in 0-1; what was not measured is null.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bpfree.errors import WorldError
+
+SCHEMA = 1
+
+Status = Literal["completed", "diverged", "out_of_memory", "failed"]
+Quality = Literal["measured", "modelled", "unresolved", "absent"]
+Role = Literal["single", "trial", "final"]
+FINAL_STATUSES = ("completed", "diverged")
+
+
+class Document(BaseModel):
+    """Base of all parts of a record: no unknown fields, so that a typing error cannot hide."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+DocumentKind = TypeVar("DocumentKind", bound=Document)
+
+
+class TrainingSettings(Document):
+    """How every algorithm of a comparison is trained."""
+
+    max_epochs: int
+    """Passes over the training set at most, all stages together; S stages get max_epochs // S each, at least one."""
+    batch_size: int
+    patience: int
+    """A stage ends after this many epochs without an improvement of the validation metric."""
+    min_delta: float
+    """The least gain in the validation metric that counts as an improvement."""
+    execution: Literal["eager"] = "eager"
+
+
+class MeasurementSettings(Document):
+    """What is measured and on which assumptions."""
+
+    boundary: tuple[str, ...] | None = None
+    """Components whose joules count; None: gpu on CUDA, else cpu."""
+    idle_seconds: float = 10.0
+    """Length of the idle baseline before a run, taken only where something is measured."""
+    warmup_steps: int = 10
+    """Steps on a throwaway copy before anything is counted."""
+    country: str | None = None
+    """ISO 3166 alpha-3 code, for CodeCarbon's emission factor."""
+    carbon_intensity: float | None = None
+    """g CO2e per kWh; takes the place of the country's factor."""
+    pue: float = 1.0
+    """Power usage effectiveness: facility energy over device energy."""
+
+
+class RunSpec(Document):
+    """All that determines a run. Its hash is the run's id."""
+
+    workload: str
+    algorithm: str
+    optimizer: str
+    hyperparameters: dict[str, Any]
+    """Resolved, algorithm's and optimizer's together: every knob has its value."""
+    seed: int
+    training: TrainingSettings
+    measurement: MeasurementSettings
+    device: Literal["cpu", "cuda"]
+    role: Role = "single"
+
+    @property
+    def id(self) -> str:
+        """Hash of the resolved specification; host and package versions do not enter."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def cell(self) -> str:
+        """Name of the cell of the study that the run belongs to."""
+        return cell_name(self.workload, self.algorithm, self.optimizer)
+
+
+def cell_name(workload: str, algorithm: str, optimizer: str) -> str:
+    """A cell is what is tuned once: a workload, an algorithm and an optimizer."""
+    return f"{workload}.{algorithm}.{optimizer}"
+
+
+class Reading(Document):
+    """The joules of one component over one window of time, and how far to trust them."""
+
+    component: str
+    """gpu, cpu or dram."""
+    joules: float | None
+    """Null where absent; an unresolved reading keeps its joules if the counter moved, but enters no claim."""
+    method: str
+    """E.g. nvml_energy_counter, rapl_powercap, cpu_seconds_model."""
+    quality: Quality
+    resolution: float | None
+    """Worst-case relative error from the meter's granularity; null where it has none."""
+    reason: str | None = None
+    """Why the reading is absent or unresolved, or the inputs of a model."""
+
+
+class Phase(Document):
+    """A named part of a run that is timed and metered separately."""
+
+    seconds: float
+    readings: list[Reading]
+
+
+class Evaluation(Document):
+    """One line of a run's history: the state at the end of an epoch."""
+
+    stage: str
+    epoch: int
+    """Counted over the whole run, from 1: passes so far."""
+    step: int
+    """Updates so far, all stages together."""
+    train_loss: float | None
+    """Mean of the algorithm's own loss over the epoch; not comparable between algorithms. Null if not finite."""
+    validation_metric: float
+    validation_loss: float | None
+    """The workload's loss of the scores; null if not finite."""
+    seconds: float
+    """Since the first step."""
+    joules: float | None
+    """Since the first step, over the study's boundary; null where a component is absent or the qualities differ."""
+
+
+class StageSummary(Document):
+    """What one stage of a run took."""
+
+    name: str
+    epochs: int
+    best_epoch: int
+    """Epoch of the restored weights, counted within the stage."""
+    steps: int
+    flops_per_step: int
+    stopped_early: bool
+
+
+class Metrics(Document):
+    """Results of the restored best weights."""
+
+    test_metric: float | None = None
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    validation_metric: float | None = None
+    validation_accuracy: float | None = None
+
+
+class Carbon(Document):
+    """Emissions of the training window, and what was assumed."""
+
+    co2e_kg: float
+    intensity_g_per_kwh: float
+    pue: float
+    source: str
+
+
+class Cost(Document):
+    """What a run took, over one window from the first step to the end of the last epoch, validation included."""
+
+    steps: int
+    epochs: int
+    samples: int
+    parameters: int
+    """Parameters that were trained."""
+    flops_per_step: float | None
+    """Mean over the steps of all stages, counted by torch."""
+    flops_total: float | None
+    """Of the training steps; validation is not counted."""
+    train_seconds: float
+    train_joules: float | None
+    """Over the study's boundary."""
+    train_joules_net: float | None
+    """Above idle; null where nothing is measured."""
+    joules_quality: Quality
+    """Of train_joules: one quality for all components of the boundary, else absent."""
+    boundary: list[str]
+    idle_watts: float | None
+    peak_device_bytes: int | None
+    """Of the device's allocator; null on CPU."""
+    peak_host_bytes: int | None
+    """Of the fresh process; null where the process is shared by several runs."""
+    carbon: Carbon | None = None
+    """Null unless the study names a country or a carbon intensity."""
+
+
+class Record(Document):
+    """One run, whole."""
+
+    schema_version: int = SCHEMA
+    id: str
+    status: Status
+    error: str | None = None
+    spec: RunSpec
+    environment: dict[str, Any]
+    """Hardware, driver, versions, commit, threads."""
+    metrics: Metrics = Metrics()
+    stages: list[StageSummary] = []
+    history: list[Evaluation] = []
+    phases: dict[str, Phase] = {}
+    cost: Cost | None = None
+    started: str | None = None
+    """UTC, ISO 8601."""
+    block: int | None = None
+    """Final runs: index of the block of one seed in which the run was made."""
+    position: int | None = None
+    """Final runs: place within the block's shuffled order."""
+    trial: int | None = None
+    warnings: list[str] = []
+
+    @property
+    def final(self) -> bool:
+        """Whether the run is done for good: failed and out-of-memory runs are tried again."""
+        return self.status in FINAL_STATUSES
+
+
+class TunedCell(Document):
+    """The outcome of one cell's tuning, fixed when it ends."""
+
+    cell: str
+    workload: str
+    algorithm: str
+    optimizer: str
+    hyperparameters: dict[str, Any]
+    """The best trial's, resolved."""
+    best_trial: int | None
+    """None if no trial completed: the defaults stand."""
+    best_value: float | None
+    trials: int
+    statuses: dict[str, int]
+    """How many trials ended in each status."""
+    epochs: int
+    """Passes over the training set of all trials."""
+    seconds: float
+    """Sum of the trials' training windows."""
+    readings: list[Reading]
+    """Of the whole tuning: one meter window where measured, else the sum of the trials' own."""
+    warnings: list[str] = []
+
+
+class ResultsFolder:
+    """`results/<study>/`: records, tuned cells, the resolved study. One driver writes; anyone may read.
+
+    Every file is written under a temporary name and renamed, so that a killed driver leaves no half-written file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def lock(self) -> FileLock:
+        """The lock that keeps two drivers off one study, already held.
+
+        Raises
+        ------
+        WorldError
+            Another process holds it, or the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / "study.lock")
+            lock.acquire(timeout=0)
+            return lock
+        except Timeout:
+            raise WorldError(f"another bpfree process is working in {self.path}: wait for it or stop it") from None
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file of this folder in one step.
+
+        Raises
+        ------
+        WorldError
+            The folder cannot be written.
+        """
+        target = self.path / name
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text)
+            temporary.replace(target)
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+        return target
+
+    def write(self, record: Record) -> Path:
+        """Keep a record."""
+        return self.write_text(f"runs/{record.id}/record.json", record.model_dump_json(indent=1) + "\n")
+
+    def record(self, run_id: str) -> Record | None:
+        """The record of a run, if there is one."""
+        path = self.path / "runs" / run_id / "record.json"
+        return read(Record, path) if path.exists() else None
+
+    def records(self) -> Iterator[Record]:
+        """All records, in the order of their ids."""
+        for path in sorted(self.path.glob("runs/*/record.json")):
+            yield read(Record, path)
+
+    def write_tuned(self, cell: TunedCell) -> None:
+        """Fix the outcome of a cell's tuning."""
+        self.write_text(f"tuned/{cell.cell}.json", cell.model_dump_json(indent=1) + "\n")
+
+    def tuned(self, cell: str) -> TunedCell | None:
+        """The outcome of a cell's tuning, if it has ended."""
+        path = self.path / "tuned" / f"{cell}.json"
+        return read(TunedCell, path) if path.exists() else None
+
+    def tuned_cells(self) -> list[TunedCell]:
+        """The outcomes of all cells whose tuning has ended."""
+        return [read(TunedCell, path) for path in sorted(self.path.glob("tuned/*.json"))]
+
+
+def read(kind: type[DocumentKind], path: Path) -> DocumentKind:
+    """A document from its file.
+
+    Raises
+    ------
+    WorldError
+        The file is damaged.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise WorldError(f"{path} cannot be read ({reason}): delete it and the run is made again") from None
+
+
+def unwritable(path: Path, error: OSError) -> WorldError:
+    """The error for a folder that cannot be written."""
+    return WorldError(f"cannot write to {path} ({error.strerror or error}): choose another folder with --results")
