@@ -7,6 +7,7 @@ another machine. Units: seconds, joules, bytes; accuracies are fractions in 0-1;
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -233,6 +234,8 @@ class TunedCell(Document):
     workload: str
     algorithm: str
     optimizer: str
+    digest: str = ""
+    """Of what the tuning depended on: another one is tuned anew."""
     hyperparameters: dict[str, Any]
     """The best trial's, resolved."""
     best_trial: int | None
@@ -277,6 +280,21 @@ class ResultsFolder:
         except OSError as error:
             raise unwritable(self.path, error) from None
 
+    def check_writable(self) -> None:
+        """Fail before the work, not after it.
+
+        Raises
+        ------
+        WorldError
+            The folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise unwritable(self.path, error) from None
+
     def write_text(self, name: str, text: str) -> Path:
         """Write a file of this folder in one step.
 
@@ -299,10 +317,17 @@ class ResultsFolder:
         """Keep a record."""
         return self.write_text(f"runs/{record.id}/record.json", record.model_dump_json(indent=1) + "\n")
 
+    def record_path(self, run_id: str) -> Path:
+        """Where the record of a run is kept."""
+        return self.path / "runs" / run_id / "record.json"
+
+    def has(self, run_id: str) -> bool:
+        """Whether there is a record of a run."""
+        return self.record_path(run_id).is_file()
+
     def record(self, run_id: str) -> Record | None:
         """The record of a run, if there is one."""
-        path = self.path / "runs" / run_id / "record.json"
-        return read(Record, path) if path.exists() else None
+        return read(Record, self.record_path(run_id)) if self.has(run_id) else None
 
     def records(self) -> Iterator[Record]:
         """All records, in the order of their ids."""

@@ -1,0 +1,6 @@
+"""`python -m bpfree`."""
+
+from bpfree.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""What every algorithm is: a few methods that the trainer calls. The trainer owns loops, clocks, stopping and meters.
+
+Shape letters in all algorithm files: B batch, C classes, D inputs of a block, N outputs of a block.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bpfree.hyperparameters import HyperparameterSet
+from bpfree.workloads.networks import Block
+
+MakeOptimizer = Callable[..., Optimizer]
+Schedule = Annotated[Literal["simultaneous", "greedy"], "all blocks in every step, or one block to its end after another"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training that has its own parameters and stopping."""
+
+    name: str
+    blocks: range
+    """Indices of the blocks that are trained in it."""
+    modules: Sequence[nn.Module]
+    """What it trains: the trainer saves and restores these."""
+    max_epochs: int | None = None
+    """Its own limit, if its paper sets one."""
+
+
+class Algorithm(ABC):
+    """How a network's parameters are trained.
+
+    Parameters
+    ----------
+    blocks, head
+        The network, on its device. A local algorithm leaves the head alone.
+    hyperparameters
+        An instance of the class's own `Hyperparameters`.
+    make_optimizer
+        `make_optimizer(parameters, **overrides)` builds the run's optimizer.
+    generator
+        The run's own source of randomness, on the network's device: initial projections, negatives.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    architectures: ClassVar[tuple[str, ...]] = ("mlp", "cnn")
+    Hyperparameters: ClassVar[type[HyperparameterSet]]
+
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        head: nn.Linear,
+        hyperparameters: Any,
+        make_optimizer: MakeOptimizer,
+        generator: torch.Generator,
+    ) -> None:
+        self.blocks = blocks
+        self.head = head
+        self.h = hyperparameters
+        self.make_optimizer = make_optimizer
+        self.generator = generator
+        self.classes = head.out_features
+        self.device = head.weight.device
+        self.stage: Stage
+        self.optimizers: dict[int, Optimizer] = {}
+        self.build()
+
+    def build(self) -> None:  # noqa: B027 (not every algorithm has any)
+        """Make the modules that the algorithm has beside the network."""
+
+    @abstractmethod
+    def stages(self) -> list[Stage]:
+        """The stages, in order."""
+
+    @abstractmethod
+    def begin(self, stage: Stage) -> None:
+        """Make that stage's optimizers; those of the stage before are freed."""
+
+    @abstractmethod
+    def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
+        """One update. Returns the mean loss of the batch as a scalar on the device."""
+
+    @abstractmethod
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Scores (B, C), with the blocks trained so far; the highest is the prediction."""
+
+    def training_mode(self) -> None:
+        """Batch statistics for the blocks in training, running ones for finished blocks."""
+        self.evaluation_mode()
+        for module in self.stage.modules:
+            module.train()
+
+    def evaluation_mode(self) -> None:
+        """No batch statistics: a prediction never depends on the other samples of its batch."""
+        for block in self.blocks:
+            block.eval()
+
+
+class LocalAlgorithm(Algorithm):
+    """An algorithm that trains each block on a loss of its own: all in every step, or one to its end after another.
+
+    Subclasses say what a block trains beside itself (`auxiliary`) and which parameters its optimizer gets
+    (`parameters`). Each block has its own optimizer.
+    """
+
+    def stages(self) -> list[Stage]:
+        """One stage for all blocks, or one a block."""
+        if self.h.schedule == "simultaneous":
+            every = range(len(self.blocks))
+            return [Stage("all blocks", every, [m for i in every for m in self.modules(i)])]
+        return [Stage(f"block {i + 1}", range(i, i + 1), self.modules(i)) for i in range(len(self.blocks))]
+
+    def modules(self, i: int) -> list[nn.Module]:
+        """What the training of block i changes."""
+        return [self.blocks[i], *self.auxiliary(i)]
+
+    def auxiliary(self, i: int) -> list[nn.Module]:
+        """Modules trained with block i that are not part of the network."""
+        return []
+
+    def parameters(self, i: int) -> Iterable[Tensor]:
+        """Parameters that block i's optimizer updates."""
+        return [p for module in self.modules(i) for p in module.parameters()]
+
+    def begin(self, stage: Stage) -> None:
+        """One fresh optimizer for each block in training."""
+        self.stage = stage
+        self.optimizers = {i: self.make_optimizer(self.parameters(i)) for i in stage.blocks}
+        self.training_mode()
+
+    @torch.no_grad()
+    def prefix(self, inputs: Tensor) -> Tensor:
+        """Inputs of the first block in training: the finished blocks before it, applied."""
+        for block in self.blocks[: self.stage.blocks.start]:
+            inputs = block(inputs)
+        return inputs
+
+
+class Projection(nn.Module):
+    """A bias-free linear map from a block's flattened output (B, N) to class scores (B, C): `scores = a Mᵀ`."""
+
+    def __init__(self, width: int, classes: int, generator: torch.Generator) -> None:
+        super().__init__()
+        # U(−1/√N, 1/√N), as PyTorch's linear layers.
+        unit = torch.rand(classes, width, generator=generator, device=generator.device)
+        self.weight = nn.Parameter((2 * unit - 1) / width**0.5)
+
+    def forward(self, a: Tensor) -> Tensor:
+        """Class scores (B, C)."""
+        return a.flatten(1) @ self.weight.T
+
+
+def softmax_error(scores_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """S = (softmax(scores) − Y) / B: the gradient of the mean cross-entropy with respect to the scores."""
+    s_BC = scores_BC.softmax(1)
+    s_BC[torch.arange(len(labels_B), device=labels_B.device), labels_B] -= 1
+    return s_BC / len(labels_B)

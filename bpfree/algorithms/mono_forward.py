@@ -1,0 +1,67 @@
+"""Mono-Forward (Gong, Li and Abdulla, arXiv 2501.09238).
+
+Each block i has a projection Mᵢ (C×Nᵢ, no bias) that turns its activities into a goodness for each class.
+
+    goodness    Gᵢ = aᵢ Mᵢᵀ
+    loss        ℓᵢ = CE(softmax(Gᵢ), y)
+    update      Sᵢ = (softmax(Gᵢ) − Y) / B
+                dMᵢ = Sᵢᵀ aᵢ
+                daᵢ = Sᵢ Mᵢ,  then dzᵢ = daᵢ ⊙ φ′(zᵢ),  dWᵢ = dzᵢᵀ aᵢ₋₁,  dbᵢ = Σ dzᵢ
+    prediction  argmax G_L, of the last block trained
+
+aᵢ₋₁ is taken as given: no gradient reaches block i−1. No negatives, no label in the input, no normalisation between
+blocks. By default all blocks learn in one pass (*simultaneous*), as data flow through them; *greedy* trains one block
+to its end, freezes it and goes on, as the study of arXiv 2511.01061 did. That study's M₀ on the raw input is not built:
+no prediction uses it.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bpfree.algorithms.base import LocalAlgorithm, Projection, Schedule, softmax_error
+from bpfree.hyperparameters import HyperparameterSet
+
+
+class MonoForward(LocalAlgorithm):
+    """Local cross-entropy at every block."""
+
+    name = "mono_forward"
+    paper = "arXiv 2501.09238"
+
+    class Hyperparameters(HyperparameterSet):
+        """The learning rate and weight decay of W, b and M are the optimizer's."""
+
+        schedule: Schedule = "simultaneous"
+
+    def build(self) -> None:
+        """One Mᵢ a block."""
+        self.projections = [Projection(block.width, self.classes, self.generator) for block in self.blocks]
+
+    def auxiliary(self, i: int) -> list[nn.Module]:
+        """Mᵢ."""
+        return [self.projections[i]]
+
+    @torch.no_grad()
+    def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
+        """One update of each block in training. Returns the last one's loss."""
+        a = self.prefix(inputs)
+        for i in self.stage.blocks:
+            block, M = self.blocks[i], self.projections[i]
+            a, pullback = block.vjp(a)
+            G_BC = M(a)
+            S_BC = softmax_error(G_BC, labels_B)
+            pullback((S_BC @ M.weight).view_as(a))  # before M is updated: all gradients are of the same loss
+            M.weight.grad = S_BC.T @ a.flatten(1)
+            self.optimizers[i].step()
+        return F.cross_entropy(G_BC, labels_B)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor) -> Tensor:
+        """G of the last block trained."""
+        last = self.stage.blocks[-1]
+        a = inputs
+        for block in self.blocks[: last + 1]:
+            a = block(a)
+        goodness: Tensor = self.projections[last](a)
+        return goodness

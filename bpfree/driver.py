@@ -1,0 +1,257 @@
+"""The driver of a study: plan, tune, make the final runs, report. It alone writes to the results folder.
+
+Whatever is finished is kept at once, and a second call goes on from there: tuned cells stand, final records stand,
+failed runs are tried again.
+"""
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from bpfree.records import MeasurementSettings, Record, ResultsFolder, RunSpec, TunedCell
+from bpfree.study import TRIAL_SEED, Device, Plan, Study, plan, to_toml
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a plan will take at most: as if no run stopped early. Energy and carbon over the study's boundary."""
+
+    trials: int
+    runs: int
+    tuning_seconds: float
+    final_seconds: float
+    watt_hours: float | None
+    quality: str
+    co2e_grams: float | None
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.tuning_seconds + self.final_seconds
+
+
+class Listener(Protocol):
+    """Who watches a study: the command line's progress display, or nobody."""
+
+    def planned(self, plan: Plan, forecast: Forecast | None) -> None:
+        """The plan stands; what is still to do follows."""
+
+    def tuning(self, cell: str, trials: int, done: int) -> None:
+        """The tuning of a cell begins."""
+
+    def trial(self, record: Record, best: float | None) -> None:
+        """A trial ended."""
+
+    def finals(self, runs: int, done: int) -> None:
+        """The final runs begin."""
+
+    def running(self, spec: RunSpec) -> None:
+        """A final run begins."""
+
+    def final(self, record: Record) -> None:
+        """A final run ended."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a study is kept and on what it runs."""
+
+    folder: ResultsFolder
+    device: str
+    data_dir: Path | None
+    workers: int
+
+    @property
+    def kind(self) -> Device:
+        """cpu or cuda."""
+        return "cuda" if self.device.startswith("cuda") else "cpu"
+
+
+def nothing_left(study: Study, folder: ResultsFolder, kind: Device | None) -> int | None:
+    """The number of finished final runs if a study is complete, else None. Needs no torch, so it answers at once.
+
+    `kind` None means whatever device the study was run on.
+    """
+    path = folder.path / "plan.json"
+    if not path.exists():
+        return None
+    kept = json.loads(path.read_text())
+    if kept["digest"] != study.digest or (kind and kept["device"] != kind):
+        return None
+    records = [folder.record(run) for run in kept["final_runs"]]
+    return len(records) if all(record and record.final for record in records) else None
+
+
+def forecast(planned: Plan, places: Places) -> Forecast:
+    """Time a few steps of every cell, in a warm process, and add up what is still to do.
+
+    Raises
+    ------
+    DataError
+        The data cannot be had.
+    """
+    from bpfree.executors import LocalExecutor
+
+    folder, study = places.folder, planned.study
+    tuned = known_cells(planned, folder)
+    seconds, joules, quality = [0.0, 0.0], 0.0, set()
+    trials = runs = 0
+    with LocalExecutor(places.device, places.workers, places.data_dir, fresh=False) as executor:
+        timings = [(cell, executor.estimate(default_spec(planned, i))) for i, cell in enumerate(planned.cells)]
+        for cell, future in timings:
+            timing = future.result()
+            missing = [s for s in final_specs(planned, tuned, cell.name) if not is_final(folder, s)]
+            to_tune = study.tuning.trials if study.tuning and cell.name not in tuned else 0
+            epochs = (study.tuning and study.tuning.max_epochs) or study.training.max_epochs
+            tuning_seconds = to_tune * timing.run_seconds(epochs)
+            count = len(missing) if cell.name in tuned else len(study.seeds)
+            final_seconds = count * (timing.run_seconds(study.training.max_epochs) + PROCESS_SECONDS)
+            seconds[0] += tuning_seconds / places.workers
+            seconds[1] += final_seconds
+            joules += (tuning_seconds + final_seconds) * (timing.watts or 0)
+            quality.add(timing.quality)
+            trials, runs = trials + to_tune, runs + count
+    known = quality <= {"measured", "modelled"} and len(quality) == 1
+    return Forecast(
+        trials, runs, seconds[0], seconds[1], joules / 3600 if known else None,
+        quality.pop() if known else "absent", grams(joules, study.measurement.settings()) if known else None,
+    )  # fmt: skip
+
+
+PROCESS_SECONDS = 3.0
+"""A fresh process and its imports, roughly."""
+
+
+def grams(joules: float, settings: MeasurementSettings) -> float | None:
+    """CO2e of some joules, if the study says how to count it."""
+    from bpfree.meters import carbon_of
+
+    carbon = carbon_of(joules, settings)
+    return carbon.co2e_kg * 1000 if carbon else None
+
+
+def default_spec(planned: Plan, index: int) -> RunSpec:
+    """A run of a cell at its defaults."""
+    from bpfree import trainer
+
+    cell = planned.cells[index]
+    return planned.spec(cell, trainer.resolve(cell.algorithm, cell.optimizer, cell.fixed), TRIAL_SEED, role="trial")
+
+
+def known_cells(planned: Plan, folder: ResultsFolder) -> dict[str, TunedCell]:
+    """The cells whose tuning has ended under the settings that the study has now."""
+    from bpfree.tuning import digest
+
+    found = {cell.name: folder.tuned(cell.name) for cell in planned.cells}
+    return {cell.name: t for cell in planned.cells if (t := found[cell.name]) and t.digest == digest(planned, cell)}
+
+
+def final_specs(planned: Plan, tuned: dict[str, TunedCell], cell: str) -> list[RunSpec]:
+    """The final runs of one cell, if it is tuned."""
+    if cell not in tuned:
+        return []
+    only = Plan(planned.study, planned.device, [c for c in planned.cells if c.name == cell])
+    return [spec for block in only.final_blocks(tuned) for spec in block]
+
+
+def is_final(folder: ResultsFolder, spec: RunSpec) -> bool:
+    """Whether a run is done for good."""
+    record = folder.record(spec.id)
+    return record is not None and record.final
+
+
+def fetch_data(study: Study, data_dir: Path | None) -> None:
+    """Have every dataset on this machine before anything starts.
+
+    Raises
+    ------
+    DataError
+        One is absent and cannot be downloaded, or is damaged.
+    """
+    from bpfree.workloads import data, find
+
+    for dataset in sorted({find(name).dataset for name in study.workloads}):
+        data.load(dataset, data_dir)
+
+
+def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
+    """Do what is left of a study. Returns the records of all its final runs.
+
+    Raises
+    ------
+    RequestError
+        The study names what does not exist.
+    DataError, WorldError
+        Data cannot be had, the folder cannot be written, or another driver works on it.
+    """
+    planned = plan(study, places.kind)
+    fetch_data(study, places.data_dir)
+    lock = places.folder.lock()
+    try:
+        places.folder.write_text("study.toml", to_toml(study))
+        listener.planned(planned, forecast(planned, places))
+        tuned = tune_cells(planned, places, listener)
+        blocks = planned.final_blocks(tuned)
+        kept = {"digest": study.digest, "device": places.kind, "final_runs": [s.id for block in blocks for s in block]}
+        places.folder.write_text("plan.json", json.dumps(kept, indent=1) + "\n")
+        return make_final_runs(blocks, places, listener)
+    finally:
+        lock.release()
+
+
+def tune_cells(planned: Plan, places: Places, listener: Listener) -> dict[str, TunedCell]:
+    """Every cell's outcome; those that have none yet are tuned, one after another."""
+    from bpfree.executors import LocalExecutor
+    from bpfree.tuning import tune
+
+    tuned = known_cells(planned, places.folder)
+    missing = [cell for cell in planned.cells if cell.name not in tuned]
+    if not missing:
+        return tuned
+    with LocalExecutor(places.device, places.workers, places.data_dir, fresh=False) as executor:
+        for cell in missing:
+            if planned.study.tuning:
+                listener.tuning(cell.name, planned.study.tuning.trials, 0)
+            tuned[cell.name] = tune(planned, cell, places.folder, executor, places.workers, listener.trial)
+    return tuned
+
+
+def make_final_runs(blocks: Sequence[Sequence[RunSpec]], places: Places, listener: Listener) -> list[Record]:
+    """Block by block, one run at a time, each in a fresh process that has the device to itself."""
+    from bpfree.executors import LocalExecutor, outcome
+
+    folder = places.folder
+    todo = [(b, p, spec) for b, block in enumerate(blocks) for p, spec in enumerate(block) if not is_final(folder, spec)]
+    total = sum(map(len, blocks))
+    listener.finals(total, total - len(todo))
+    with LocalExecutor(places.device, 1, places.data_dir, fresh=True) as executor:
+        for b, p, spec in todo:
+            listener.running(spec)
+            future: Future[Record] = executor.submit(spec)
+            record = outcome(future, spec).model_copy(update={"block": b, "position": p})
+            folder.write(record)
+            listener.final(record)
+    records = [folder.record(spec.id) for block in blocks for spec in block]
+    return [record for record in records if record is not None]
+
+
+def tune_only(study: Study, places: Places, listener: Listener) -> TunedCell:
+    """Tune the single cell of a study.
+
+    Raises
+    ------
+    RequestError, DataError, WorldError
+        As in `run_study`.
+    """
+    planned = plan(study, places.kind)
+    fetch_data(study, places.data_dir)
+    lock = places.folder.lock()
+    try:
+        places.folder.write_text("study.toml", to_toml(study))
+        (tuned,) = tune_cells(planned, places, listener).values()
+        return tuned
+    finally:
+        lock.release()

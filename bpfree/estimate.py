@@ -1,0 +1,83 @@
+"""What a run will take, from a few timed steps: for plans and dry runs."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bpfree import trainer, workloads
+from bpfree.meters import Session, boundary_joules
+from bpfree.records import Quality, RunSpec
+
+TIMED_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Expected cost of the runs of one cell, on this machine.
+
+    `epoch_seconds` has one entry a stage, validation included. `watts` are those of the study's boundary, None where
+    nothing can be measured or modelled.
+    """
+
+    setup_seconds: float
+    epoch_seconds: tuple[float, ...]
+    watts: float | None
+    quality: Quality
+
+    def run_seconds(self, max_epochs: int) -> float:
+        """Of a run that no early stopping ends."""
+        epochs = trainer.shares(max_epochs, len(self.epoch_seconds))
+        return self.setup_seconds + sum(n * s for n, s in zip(epochs, self.epoch_seconds, strict=True))
+
+
+def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) -> Estimate:
+    """Time a few steps and one batch of validation of each stage, in this process.
+
+    Raises
+    ------
+    DataError
+        The data cannot be had.
+    """
+    begin = time.perf_counter()
+    torch.set_num_threads(threads)
+    workload = workloads.find(spec.workload)
+    data = workload.load(device, data_dir)
+    algorithm = trainer.build(spec, workload, device)
+    setup_seconds = time.perf_counter() - begin
+    boundary = spec.measurement.boundary or (("gpu",) if spec.device == "cuda" else ("cpu",))
+    meters = trainer.meters_of(device)
+    session = Session(meters, torch.cuda.synchronize if spec.device == "cuda" else lambda: None)
+    epoch_seconds = []
+    window_begin = session.phase("timed")
+    for stage in algorithm.stages():
+        algorithm.begin(stage)
+        inputs, targets = next(trainer.batches(data.train, spec.training.batch_size, trainer.stream(0, "estimate")))
+        algorithm.step(inputs, targets)
+        steps = [timed(lambda: algorithm.step(inputs, targets), session) for _ in range(TIMED_STEPS)]  # noqa: B023
+        sample = workloads.Split(
+            data.validation.inputs[: trainer.EVALUATION_BATCH], data.validation.targets[: trainer.EVALUATION_BATCH]
+        )
+        validation = timed(lambda: trainer.evaluate(algorithm, workload, sample), session)  # noqa: B023
+        epoch_seconds.append(
+            statistics.median(steps) * (len(data.train) // spec.training.batch_size)
+            + validation * len(data.validation) / len(sample)
+        )
+    window_end = session.stop()
+    total, quality = boundary_joules(session.window(window_begin, window_end), boundary)
+    for meter in meters:
+        meter.close()
+    watts = None if total is None else total / (window_end.time - window_begin.time)
+    return Estimate(setup_seconds, tuple(epoch_seconds), watts, quality)
+
+
+def timed(action: Callable[[], object], session: Session) -> float:
+    """Seconds that an action takes on the device."""
+    session.synchronize()
+    begin = time.perf_counter()
+    action()
+    session.synchronize()
+    return time.perf_counter() - begin

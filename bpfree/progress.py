@@ -1,0 +1,176 @@
+"""How a study shows itself while it works: live bars on a terminal, one line a run elsewhere. All on stderr."""
+
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bpfree.driver import Forecast
+from bpfree.records import Evaluation, Record, RunSpec
+from bpfree.study import Plan
+
+SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 12 s, 3 min, 1 h 20 min."""
+    if seconds < 2 * SECONDS_PER_MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * SECONDS_PER_HOUR:
+        return f"{seconds / SECONDS_PER_MINUTE:.0f} min"
+    hours, rest = divmod(seconds, SECONDS_PER_HOUR)
+    return f"{hours:.0f} h {rest / SECONDS_PER_MINUTE:.0f} min"
+
+
+def evaluation_line(evaluation: Evaluation) -> str:
+    """One line of a training."""
+    loss = "not finite" if evaluation.train_loss is None else f"{evaluation.train_loss:.4f}"
+    return (
+        f"epoch {evaluation.epoch:3d}  {evaluation.stage:<10}  loss {loss:>10}"
+        f"  validation {evaluation.validation_metric:7.2%}  {evaluation.seconds:6.1f} s"
+    )
+
+
+def result_line(record: Record) -> str:
+    """One line of a finished run."""
+    spec, cost, test = record.spec, record.cost, record.metrics.test_metric
+    head = f"{spec.algorithm} on {spec.workload}, {spec.optimizer}, seed {spec.seed}"
+    if record.status != "completed" or cost is None or test is None:
+        last = (record.error or "").strip().splitlines()
+        return f"{head}: {record.status}{': ' + last[-1] if last else ''}"
+    text = f"{head}: test {test:.2%}, {cost.epochs} epochs, {cost.train_seconds:.1f} s"
+    if cost.train_joules is not None:
+        text += f", {cost.train_joules:.3g} J {cost.joules_quality} ({'+'.join(cost.boundary)})"
+    return text
+
+
+def plan_table(plan: Plan, forecast: Forecast) -> Table:
+    """The plan as a table: what will be done and what it will take at most."""
+    study = plan.study
+    table = Table(title=f"Study {study.name}", title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    table.add_row("workloads", ", ".join(study.workloads))
+    table.add_row("algorithms", ", ".join(entry.name for entry in study.algorithms))
+    table.add_row("optimizers", ", ".join(study.optimizers))
+    table.add_row("cells", f"{len(plan.cells)}, on {plan.device}")
+    tuning = study.tuning
+    epochs = tuning and (tuning.max_epochs or study.training.max_epochs)
+    each = f"{tuning.trials} trials a cell, at most {epochs} epochs each" if tuning else "none: published defaults"
+    table.add_row("tuning", f"{each}; {forecast.trials} to do" if tuning else each)
+    training = study.training
+    stop = f"at most {training.max_epochs} epochs, patience {training.patience}"
+    table.add_row("final runs", f"{len(plan.cells)} × {len(study.seeds)} seeds, {stop}; {forecast.runs} to do")
+    table.add_row("time", f"at most {duration(forecast.seconds)} ({forecast.seconds / SECONDS_PER_HOUR:.2g} h)")
+    if forecast.watt_hours is not None:
+        table.add_row("energy", f"at most {forecast.watt_hours:.2g} Wh ({forecast.quality})")
+    else:
+        table.add_row("energy", "not measured on this machine: see bpfree doctor")
+    if forecast.co2e_grams is not None:
+        table.add_row("CO2e", f"at most {forecast.co2e_grams:.2g} g")
+    return table
+
+
+class StudyProgress:
+    """Shows a study's progress on a console; a listener of the driver."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            console=console, disable=not console.is_terminal,
+        )  # fmt: skip
+        self.task = self.bars.add_task("starting", total=None, note="")
+        self.cell = ""
+
+    def __enter__(self) -> "StudyProgress":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def say(self, text: str) -> None:
+        """One line, above the bars."""
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def planned(self, plan: Plan, forecast: Forecast | None) -> None:
+        """Show the plan."""
+        if forecast:
+            self.console.print(plan_table(plan, forecast))
+
+    def begin(self, description: str, total: int, done: int) -> None:
+        """Start a new bar in the last one's place."""
+        self.bars.remove_task(self.task)
+        self.task = self.bars.add_task(description, total=total, completed=done, note="")
+
+    def tuning(self, cell: str, trials: int, done: int) -> None:
+        """The tuning of a cell begins."""
+        self.cell = cell
+        self.begin(f"tuning {cell}", trials, done)
+        if not self.console.is_terminal:
+            self.say(f"tuning {cell}: {trials} trials")
+
+    def trial(self, record: Record, best: float | None) -> None:
+        """A trial ended."""
+        note = "" if best is None else f"best validation {best:.2%}"
+        self.bars.update(self.task, advance=1, note=note)
+        if record.status != "completed":
+            self.say(f"trial {record.trial} of {self.cell}: {record.status} ({first_line(record)})")
+
+    def finals(self, runs: int, done: int) -> None:
+        """The final runs begin."""
+        self.begin("final runs", runs, done)
+        if not self.console.is_terminal:
+            self.say(f"final runs: {runs - done} of {runs} to do")
+
+    def running(self, spec: RunSpec) -> None:
+        """A final run begins."""
+        self.bars.update(self.task, description=f"{spec.algorithm} on {spec.workload}, seed {spec.seed}")
+
+    def final(self, record: Record) -> None:
+        """A final run ended."""
+        self.bars.update(self.task, advance=1)
+        self.say(result_line(record))
+
+
+def first_line(record: Record) -> str:
+    """The last line of an error, which names it."""
+    lines = (record.error or "no reason given").strip().splitlines()
+    return lines[-1]
+
+
+def status_table(state: dict[str, Any]) -> Table:
+    """What is done of a study, cell by cell."""
+    table = Table(title=f"Study {state['study']} in {state['folder']}", title_justify="left", box=SIMPLE)
+    for name in ("cell", "trials", "final runs", "remarks"):
+        table.add_column(name, overflow="fold")
+    for cell in state["cells"]:
+        remarks = [f"{cell[f'final_{what}']} {what}" for what in ("diverged", "failed") if cell[f"final_{what}"]]
+        table.add_row(
+            cell["cell"],
+            f"{cell['trials_done']} of {cell['trials_planned']}",
+            f"{cell['final_done']} of {cell['final_planned']}",
+            ", ".join(remarks),
+        )
+    return table
+
+
+def catalogue_table(kind: str, rows: list[dict[str, Any]]) -> Table:
+    """A kind of entries for people."""
+    table = Table(title=kind, title_justify="left", box=SIMPLE)
+    for name in ("name", "what", "hyperparameters"):
+        table.add_column(name, overflow="fold", no_wrap=name == "name")
+    for row in rows:
+        knobs = [
+            f"{name} = {knob['default']}" + (f"  [{knob['range']}]" if knob["range"] else "")
+            for name, knob in row.get("hyperparameters", {}).items()
+        ]
+        table.add_row(escape(row["name"]), escape(str(row.get("paper") or row["description"])), escape("\n".join(knobs)))
+    if kind in ("workloads", "studies"):
+        table.columns.pop()
+    return table

@@ -1,0 +1,34 @@
+"""What of a study is done, from its results folder alone."""
+
+from collections import Counter
+from typing import Any
+
+from bpfree.records import ResultsFolder, cell_name
+from bpfree.study import Study
+
+
+def status_of(study: Study, folder: ResultsFolder) -> dict[str, Any]:
+    """Trials and final runs by cell, done and planned; JSON-able."""
+    runs: dict[str, Counter[str]] = {}
+    for record in folder.records():
+        if record.spec.role != "single":
+            runs.setdefault(record.spec.cell, Counter())[f"{record.spec.role} {record.status}"] += 1
+    cells = []
+    for workload in study.workloads:
+        for entry in study.algorithms:
+            for optimizer in study.optimizers:
+                name = cell_name(workload, entry.name, optimizer)
+                found = runs.get(name, Counter())
+                cells.append(
+                    {
+                        "cell": name,
+                        "trials_done": sum(n for key, n in found.items() if key.startswith("trial")),
+                        "trials_planned": study.tuning.trials if study.tuning else 0,
+                        "tuned": folder.tuned(name) is not None,
+                        "final_done": found["final completed"] + found["final diverged"],
+                        "final_planned": len(study.seeds),
+                        "final_diverged": found["final diverged"],
+                        "final_failed": found["final failed"] + found["final out_of_memory"],
+                    }
+                )
+    return {"study": study.name, "folder": str(folder.path), "cells": cells}

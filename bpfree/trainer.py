@@ -1,0 +1,438 @@
+"""One run: stages, epochs, early stopping, phases, and the record that comes of it.
+
+The trainer alone owns loops, clocks, stopping, checkpoints and meters; an algorithm only steps and predicts. Nothing
+is read back from the device within an epoch: losses add up there and are read once at its end.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from bpfree import algorithms, environment, optimizers, workloads
+from bpfree.algorithms import Algorithm, Stage
+from bpfree.errors import RequestError, WorldError
+from bpfree.hyperparameters import HyperparameterSet, split
+from bpfree.meters import Edge, Meter, Session, boundary_joules, carbon_of, open_meters, peak_host_bytes
+from bpfree.records import Cost, Evaluation, Metrics, Record, RunSpec, StageSummary
+from bpfree.workloads import Data, Split, Workload
+
+EVALUATION_BATCH = 1000
+
+OnEvaluation = Callable[[Evaluation], None]
+Prune = Callable[[int, float], bool]
+
+
+class Diverged(Exception):
+    """The training loss is not finite."""
+
+
+def stream(seed: int, purpose: str, device: str | torch.device = "cpu") -> torch.Generator:
+    """A random generator of its own for each purpose of a run, so that one cannot shift another."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def resolve(algorithm: str, optimizer: str, values: dict[str, Any]) -> dict[str, Any]:
+    """All hyperparameters of a pair: the given values, checked, and the defaults of the rest.
+
+    Raises
+    ------
+    RequestError
+        An unknown name or a value out of bounds.
+    """
+    own, opt = split_hyperparameters(algorithm, optimizer, values)
+    return {**own.model_dump(), **opt.model_dump()}
+
+
+def split_hyperparameters(
+    algorithm: str, optimizer: str, values: dict[str, Any]
+) -> tuple[HyperparameterSet, HyperparameterSet]:
+    """The algorithm's and the optimizer's part of flat hyperparameters."""
+    own, opt = split(
+        values, algorithms.find(algorithm).Hyperparameters, optimizers.find(optimizer).hyperparameters
+    )
+    return own, opt
+
+
+def check_compatible(algorithm: str, workload: Workload) -> None:
+    """Refuse an algorithm that is not defined for a workload's network.
+
+    Raises
+    ------
+    RequestError
+        It is not; the message says what would fit.
+    """
+    fits = algorithms.find(algorithm).architectures
+    if workload.architecture not in fits:
+        others = [w.name for w in workloads.WORKLOADS.values() if w.architecture in fits]
+        raise RequestError(
+            f"{algorithm} is not defined for {workload.name} ({workload.architecture}): "
+            f"choose a workload of kind {' or '.join(fits)}, e.g. {', '.join(others[:3])}"
+        )
+
+
+def build(spec: RunSpec, workload: Workload, device: str) -> Algorithm:
+    """The algorithm of a run on a freshly initialised network."""
+    own, opt = split_hyperparameters(spec.algorithm, spec.optimizer, spec.hyperparameters)
+    entry = optimizers.find(spec.optimizer)
+    network = workload.network(spec.seed)
+
+    def make_optimizer(parameters: Any, **overrides: Any) -> torch.optim.Optimizer:
+        return entry.build(parameters, opt.model_copy(update=overrides))
+
+    return algorithms.find(spec.algorithm)(
+        [block.to(device) for block in network.blocks],
+        network.head.to(device),
+        own,
+        make_optimizer,
+        stream(spec.seed, "algorithm", device),
+    )
+
+
+def shares(max_epochs: int, stages: int) -> list[int]:
+    """Passes over the training set for each stage: equal shares, the remainder to the first, at least one."""
+    share, remainder = divmod(max_epochs, stages)
+    return [max(1, share + (remainder if i == 0 else 0)) for i in range(stages)]
+
+
+def epoch_limits(stages: Sequence[Stage], max_epochs: int) -> list[int]:
+    """Passes that each stage may take: its share, or less where its paper sets a limit."""
+    return [min(s, stage.max_epochs or s) for s, stage in zip(shares(max_epochs, len(stages)), stages, strict=True)]
+
+
+def batches(data: Split, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch in a new random order. The last, partial batch is left out: every step has the same shape."""
+    n = len(data)
+    order = torch.randperm(n, generator=generator).to(data.targets.device)
+    for start in range(0, n - n % size, size):
+        index = order[start : start + size]
+        yield data.inputs[index], data.targets[index]
+
+
+@torch.no_grad()
+def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[float, float]:
+    """Metric and loss over a split, in evaluation mode; read from the device once."""
+    algorithm.evaluation_mode()
+    totals = torch.zeros(2, dtype=torch.float64, device=data.targets.device)
+    for start in range(0, len(data), EVALUATION_BATCH):
+        targets = data.targets[start : start + EVALUATION_BATCH]
+        scores = algorithm.predict(data.inputs[start : start + EVALUATION_BATCH])
+        values = torch.stack([workload.metric.of(scores, targets), workload.loss(scores, targets)])
+        totals += values.double() * len(targets)
+    algorithm.training_mode()
+    metric, loss = (totals / len(data)).tolist()
+    return metric, loss
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where it is not a number that JSON can hold."""
+    return value if math.isfinite(value) else None
+
+
+@dataclass
+class Progress:
+    """What a run has done so far; a record can be made of it at any moment."""
+
+    step: int = 0
+    epoch: int = 0
+    history: list[Evaluation] = field(default_factory=list)
+    stages: list[StageSummary] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
+    warnings: list[str] = field(default_factory=list)
+    idle_watts: float | None = None
+    parameters: int = 0
+    begin: Edge | None = None
+    end: Edge | None = None
+
+
+class Run:
+    """One training of one network with one seed.
+
+    Parameters
+    ----------
+    spec
+        What to train.
+    device
+        A torch device, e.g. `cpu` or `cuda:0`.
+    meters
+        Those of the run's components.
+    data_dir
+        Where data files are looked for first.
+    on_evaluation
+        Called with each line of the history.
+    prune
+        Called with epoch and validation metric; True ends the run early (trials only).
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        device: str,
+        meters: Sequence[Meter],
+        data_dir: Path | None = None,
+        on_evaluation: OnEvaluation | None = None,
+        prune: Prune | None = None,
+    ) -> None:
+        self.spec = spec
+        self.device = device
+        self.workload = workloads.find(spec.workload)
+        self.data_dir = data_dir
+        self.on_evaluation = on_evaluation
+        self.prune = prune
+        self.boundary = spec.measurement.boundary or (("gpu",) if spec.device == "cuda" else ("cpu",))
+        self.meters = meters
+        synchronize = torch.cuda.synchronize if spec.device == "cuda" else lambda: None
+        self.session = Session(meters, synchronize)
+        self.progress = Progress()
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def execute(self, fresh_process: bool) -> Record:
+        """Set up, train, test; always ends in a record unless the world or the request is at fault."""
+        status, error = "completed", None
+        try:
+            self.session.phase("setup")
+            data = self.workload.load(self.device, self.data_dir)
+            if len(data.train) < self.spec.training.batch_size:
+                raise RequestError(
+                    f"batch_size = {self.spec.training.batch_size} is more than the "
+                    f"{len(data.train)} training samples of {self.workload.name}: choose a smaller one"
+                )
+            flops = self.warm_up(data)
+            algorithm = build(self.spec, self.workload, self.device)
+            self.measure_idle()
+            self.train(algorithm, data, flops)
+            self.session.phase("test")
+            self.test(algorithm, data)
+        except Diverged as reason:
+            status, error = "diverged", str(reason)
+        except torch.OutOfMemoryError as reason:
+            status, error = "out_of_memory", str(reason).splitlines()[0]
+        end = self.session.stop()
+        return Record(
+            id=self.spec.id,
+            status=status,
+            error=error,
+            spec=self.spec,
+            environment=environment.describe(self.device),
+            metrics=self.progress.metrics,
+            stages=self.progress.stages,
+            history=self.progress.history,
+            phases=self.session.phases(),
+            cost=self.cost(self.progress.end or end, fresh_process) if self.progress.begin else None,
+            started=self.started,
+            warnings=self.progress.warnings,
+        )
+
+    def warm_up(self, data: Data) -> list[int]:
+        """Steps on a throwaway copy: caches and clocks get warm, and torch counts the FLOPs of a step of each stage."""
+        algorithm = build(self.spec, self.workload, self.device)
+        generator = stream(self.spec.seed, "warm-up")
+        flops = []
+        for stage in algorithm.stages():
+            algorithm.begin(stage)
+            inputs, targets = next(batches(data.train, self.spec.training.batch_size, generator))
+            with FlopCounterMode(display=False) as counter:
+                algorithm.step(inputs, targets)
+            flops.append(counter.get_total_flops())
+            for _ in range(self.spec.measurement.warmup_steps):
+                algorithm.step(inputs, targets)
+        return flops
+
+    def measure_idle(self) -> None:
+        """Power of the device at rest with everything loaded, where anything is measured."""
+        seconds = self.spec.measurement.idle_seconds
+        if seconds <= 0 or not any(meter.quality == "measured" for meter in self.meters):
+            return
+        begin = self.session.phase("idle")
+        time.sleep(seconds)
+        end = self.session.phase("setup")
+        joules, quality = boundary_joules(self.session.window(begin, end), self.boundary)
+        if joules is not None and quality == "measured":
+            self.progress.idle_watts = joules / (end.time - begin.time)
+
+    def train(self, algorithm: Algorithm, data: Data, flops: list[int]) -> None:
+        """All stages, one after another, inside one window."""
+        order = stream(self.spec.seed, "order")
+        stages = algorithm.stages()
+        limits = epoch_limits(stages, self.spec.training.max_epochs)
+        trained = {id(p): p.numel() for s in stages for p in self.begin(algorithm, s)}
+        self.progress.parameters = sum(trained.values())
+        if self.spec.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        self.progress.begin = self.session.phase("train")
+        for stage, limit, flops_per_step in zip(stages, limits, flops, strict=True):
+            algorithm.begin(stage)
+            self.train_stage(algorithm, data, stage, limit, flops_per_step, order)
+
+    @staticmethod
+    def begin(algorithm: Algorithm, stage: Stage) -> list[Tensor]:
+        """Begin a stage and list the parameters that its optimizers hold."""
+        algorithm.begin(stage)
+        groups = [group for optimizer in algorithm.optimizers.values() for group in optimizer.param_groups]
+        return [p for group in groups for p in group["params"]]
+
+    def train_stage(
+        self, algorithm: Algorithm, data: Data, stage: Stage, limit: int, flops_per_step: int, order: torch.Generator
+    ) -> None:
+        """Epochs until the limit or until patience runs out; the best weights are restored."""
+        training, metric, progress = self.spec.training, self.workload.metric, self.progress
+        best, best_epoch, best_weights = metric.worst, 0, snapshot(stage)
+        epoch, first_step, pruned = 0, progress.step, False
+        while epoch < limit and epoch - best_epoch < training.patience and not pruned:
+            epoch += 1
+            loss_sum = torch.zeros((), device=self.device)
+            for inputs, targets in batches(data.train, training.batch_size, order):
+                loss_sum += algorithm.step(inputs, targets)
+                progress.step += 1
+            self.session.phase("validate")
+            value, validation_loss = evaluate(algorithm, self.workload, data.validation)
+            if metric.better(value, best, by=training.min_delta):
+                best, best_epoch, best_weights = value, epoch, snapshot(stage)
+            steps = len(data.train) // training.batch_size
+            self.record_epoch(stage, loss_sum.item() / steps, value, validation_loss)
+            pruned = self.prune is not None and self.prune(progress.epoch, value)
+        for module, weights in zip(stage.modules, best_weights, strict=True):
+            module.load_state_dict(weights)
+        progress.stages.append(
+            StageSummary(
+                name=stage.name, epochs=epoch, best_epoch=best_epoch, steps=progress.step - first_step,
+                flops_per_step=flops_per_step, stopped_early=epoch < limit and not pruned,
+            )
+        )  # fmt: skip
+        if pruned:
+            progress.warnings.append(f"pruned at epoch {progress.epoch}")
+
+    def record_epoch(self, stage: Stage, train_loss: float, value: float, validation_loss: float) -> None:
+        """Close the epoch: one shared edge of the meters, one line of history, and the check for divergence."""
+        progress = self.progress
+        assert progress.begin is not None
+        progress.epoch += 1
+        progress.end = self.session.phase("train")
+        joules, _ = boundary_joules(self.session.window(progress.begin, progress.end), self.boundary)
+        evaluation = Evaluation(
+            stage=stage.name, epoch=progress.epoch, step=progress.step, train_loss=finite(train_loss),
+            validation_metric=value, validation_loss=finite(validation_loss),
+            seconds=progress.end.time - progress.begin.time, joules=joules,
+        )  # fmt: skip
+        progress.history.append(evaluation)
+        if self.on_evaluation:
+            self.on_evaluation(evaluation)
+        if not math.isfinite(train_loss):
+            raise Diverged(f"the training loss was not finite in epoch {progress.epoch} ({stage.name})")
+
+    def test(self, algorithm: Algorithm, data: Data) -> None:
+        """Metrics of the restored weights; the only time that the test set is read."""
+        validation, _ = evaluate(algorithm, self.workload, data.validation)
+        test, loss = evaluate(algorithm, self.workload, data.test)
+        is_accuracy = self.workload.metric.name == "accuracy"
+        self.progress.metrics = Metrics(
+            test_metric=test,
+            test_accuracy=test if is_accuracy else None,
+            test_loss=finite(loss),
+            validation_metric=validation,
+            validation_accuracy=validation if is_accuracy else None,
+        )
+
+    def cost(self, end: Edge, fresh_process: bool) -> Cost:
+        """What the training window took."""
+        progress, begin = self.progress, self.progress.begin
+        assert begin is not None
+        seconds = end.time - begin.time
+        joules, quality = boundary_joules(self.session.window(begin, end), self.boundary)
+        measured = joules is not None and quality == "measured" and progress.idle_watts is not None
+        flops = sum(stage.steps * stage.flops_per_step for stage in progress.stages)
+        complete = progress.step > 0 and sum(stage.steps for stage in progress.stages) == progress.step
+        return Cost(
+            steps=progress.step,
+            epochs=progress.epoch,
+            samples=progress.step * self.spec.training.batch_size,
+            parameters=progress.parameters,
+            flops_per_step=flops / progress.step if complete else None,
+            flops_total=flops if complete else None,
+            train_seconds=seconds,
+            train_joules=joules,
+            train_joules_net=joules - progress.idle_watts * seconds if measured else None,  # type: ignore[operator]
+            joules_quality=quality,
+            boundary=list(self.boundary),
+            idle_watts=progress.idle_watts,
+            peak_device_bytes=torch.cuda.max_memory_allocated() if self.spec.device == "cuda" else None,
+            peak_host_bytes=peak_host_bytes() if fresh_process else None,
+            carbon=carbon_of(joules, self.spec.measurement),
+        )
+
+
+def snapshot(stage: Stage) -> list[dict[str, Tensor]]:
+    """A copy of the weights and buffers that a stage trains."""
+    return [{name: value.clone() for name, value in module.state_dict().items()} for module in stage.modules]
+
+
+def find_device(wanted: str) -> str:
+    """The torch device for `auto`, `cpu`, `cuda` or `cuda:i`.
+
+    Raises
+    ------
+    RequestError
+        It is not available.
+    """
+    if wanted == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if wanted == "cpu":
+        return "cpu"
+    name, _, index = wanted.partition(":")
+    if name != "cuda" or (index and not index.isdigit()):
+        raise RequestError(f"device '{wanted}' is unknown: choose auto, cpu, cuda or cuda:N")
+    if int(index or 0) >= torch.cuda.device_count():
+        raise RequestError(
+            f"device '{wanted}' is not available: this PyTorch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return f"cuda:{index or 0}"
+
+
+def meters_of(device: str) -> list[Meter]:
+    """The meters of a run's device; a GPU is named by its UUID, since NVML counts otherwise than CUDA."""
+    if device == "cpu":
+        return open_meters(device)
+    return open_meters(device, str(torch.cuda.get_device_properties(device).uuid))
+
+
+def run(
+    spec: RunSpec,
+    device: str,
+    data_dir: Path | None = None,
+    *,
+    threads: int | None = None,
+    fresh_process: bool = False,
+    on_evaluation: OnEvaluation | None = None,
+    prune: Prune | None = None,
+) -> Record:
+    """Make one run in this process.
+
+    Raises
+    ------
+    DataError
+        The data cannot be had.
+    WorldError
+        The device failed.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=spec.device == "cuda")
+    if spec.device == "cuda":
+        torch.cuda.set_device(device)
+    meters = meters_of(device)
+    try:
+        return Run(spec, device, meters, data_dir, on_evaluation, prune).execute(fresh_process)
+    except torch.AcceleratorError as error:
+        raise WorldError(f"the device failed: {str(error).splitlines()[0]}") from None
+    finally:
+        for meter in meters:
+            meter.close()

@@ -1,0 +1,163 @@
+"""Workloads: a dataset with its splits, a network, a loss, a metric and a target. One table.
+
+A new workload is one line in `WORKLOADS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bpfree.errors import unknown
+from bpfree.workloads import data, networks
+from bpfree.workloads.networks import Network
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs (n, features) or (n, channels, height, width), float32 in 0-1, and targets (n,), on one device."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three parts of a dataset. The test set is read once, at the end of a run."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What decides when to stop and what is reported: the mean of `of(scores, targets)` over samples."""
+
+    name: str
+    higher_is_better: bool
+    of: Callable[[Tensor, Tensor], Tensor]
+
+    def better(self, new: float, old: float, by: float = 0.0) -> bool:
+        """Whether `new` improves on `old` by more than `by`."""
+        return new - old > by if self.higher_is_better else old - new > by
+
+    @property
+    def worst(self) -> float:
+        """What any value improves on."""
+        return float("-inf") if self.higher_is_better else float("inf")
+
+
+def accuracy(scores_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """Share of samples whose highest score is that of their label."""
+    return (scores_BC.argmax(1) == labels_B).float().mean()
+
+
+ACCURACY = Metric("accuracy", higher_is_better=True, of=accuracy)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A named task. `validation` samples are the last ones of the training set, in the files' own order."""
+
+    name: str
+    dataset: str
+    description: str
+    architecture: Literal["mlp", "cnn"]
+    widths: tuple[int, ...]
+    """Units of each dense block, or channels of each convolutional one."""
+    shape: tuple[int, int, int]
+    """Channels, height and width of an image."""
+    classes: int
+    samples: tuple[int, int, int]
+    """Training, validation and test samples."""
+    metric: Metric = ACCURACY
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+
+    def load(self, device: torch.device | str, data_dir: Path | None = None) -> Data:
+        """All data, on the device.
+
+        Raises
+        ------
+        DataError
+            A file is absent and cannot be downloaded, or is damaged.
+        """
+        arrays = data.load(self.dataset, data_dir)
+        flat = self.architecture == "mlp"
+
+        def split(images: object, labels: object) -> Split:
+            inputs = torch.tensor(images).to(device).float() / data.DATASETS[self.dataset].white
+            return Split(inputs.flatten(1) if flat else inputs, torch.tensor(labels).to(device))
+
+        train, validation, _ = self.samples
+        return Data(
+            train=split(arrays.train_images[:train], arrays.train_labels[:train]),
+            validation=split(arrays.train_images[train:], arrays.train_labels[train:]),
+            test=split(arrays.test_images, arrays.test_labels),
+        )
+
+    def network(self, seed: int) -> Network:
+        """A freshly initialised network on the CPU; the same for a seed whatever ran before."""
+        channels, height, width = self.shape
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if self.architecture == "mlp":
+                return networks.mlp(channels * height * width, self.widths, self.classes)
+            return networks.cnn(channels, height, self.widths, self.classes)
+
+
+DIGITS = {"dataset": "digits", "shape": (1, 8, 8), "classes": 10, "samples": (1149, 288, 360)}
+MNIST = {"dataset": "mnist", "shape": (1, 28, 28), "classes": 10, "samples": (50_000, 10_000, 10_000)}
+FASHION = {**MNIST, "dataset": "fashion"}
+# The sizes of the published study (arXiv 2511.01061).
+MLP_SIZES = {"2x1000": (1000,) * 2, "3x1000": (1000,) * 3, "4x2000": (2000,) * 4}
+# The channels of Cascaded-Forward (arXiv 2303.09728).
+CNN_CHANNELS = (32, 128, 512)
+
+
+def _table() -> dict[str, Workload]:
+    rows = [
+        Workload("digits-mlp", **DIGITS, architecture="mlp", widths=(256, 256),
+                 description="scikit-learn's 8×8 handwritten digits, embedded"),
+        Workload("fashion-mlp", **FASHION, architecture="mlp", widths=(1000, 1000),
+                 description="Fashion-MNIST, two layers of 1000"),
+        Workload("mnist-mlp", **MNIST, architecture="mlp", widths=(1000, 1000),
+                 description="MNIST, two layers of 1000"),
+        Workload("fashion-cnn", **FASHION, architecture="cnn", widths=CNN_CHANNELS,
+                 description="Fashion-MNIST, three convolutional blocks"),
+        Workload("mnist-cnn", **MNIST, architecture="cnn", widths=CNN_CHANNELS,
+                 description="MNIST, three convolutional blocks"),
+    ]  # fmt: skip
+    for prefix, dataset, title in (("mnist", MNIST, "MNIST"), ("fashion", FASHION, "Fashion-MNIST")):
+        for size, widths in MLP_SIZES.items():
+            layers, units = size.split("x")
+            rows.append(
+                Workload(
+                    f"{prefix}-mlp-{size}", **dataset, architecture="mlp", widths=widths,
+                    description=f"{title}, {layers} layers of {units}",
+                )
+            )  # fmt: skip
+    return {row.name: row for row in rows}
+
+
+WORKLOADS = _table()
+
+
+def find(name: str) -> Workload:
+    """The workload of that name.
+
+    Raises
+    ------
+    RequestError
+        There is none; the message suggests the nearest.
+    """
+    if name not in WORKLOADS:
+        raise unknown("workload", name, WORKLOADS)
+    return WORKLOADS[name]
