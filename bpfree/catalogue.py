@@ -40,17 +40,17 @@ def entries(kind: str) -> list[dict[str, Any]]:
 
 def workload_entry(w: workloads.Workload) -> dict[str, Any]:
     """A workload's sizes, metric and target."""
-    train, validation, test = w.samples
+    train, validation, test = w.source.samples
     return {
         "name": w.name, "description": w.description, "architecture": w.architecture, "widths": list(w.widths),
-        "samples": {"train": train, "validation": validation, "test": test}, "classes": w.classes,
+        "samples": {"train": train, "validation": validation, "test": test}, "classes": w.source.classes,
         "metric": w.metric.name, "target": None,
     }  # fmt: skip
 
 
 def study_entries(folder: Path) -> list[dict[str, Any]]:
     """The study files of a folder; one that is wrong says so."""
-    found = []
+    found: list[dict[str, Any]] = []
     for path in sorted(folder.glob("*.toml")):
         try:
             study = load(path)

@@ -188,7 +188,9 @@ def places_of(study: "Study", results: Path, device: str, data_dir: Path | None,
 @app.command()
 def study(
     file: StudyFile,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with time, energy and CO2e; no run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with time, energy and CO2e; no run.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time; default: cores on CPU, else 1.")] = None,
     device: Device = "auto",
     data_dir: DataDir = None,
@@ -328,7 +330,9 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command("list")
 def list_(
-    what: Annotated[str | None, typer.Argument(help="algorithms, optimizers, workloads or studies; default: all.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="algorithms, optimizers, workloads or studies; default: all.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List what there is, with papers, hyperparameters and ranges."""

@@ -224,7 +224,9 @@ def make_final_runs(blocks: Sequence[Sequence[RunSpec]], places: Places, listene
     from bpfree.executors import LocalExecutor, outcome
 
     folder = places.folder
-    todo = [(b, p, spec) for b, block in enumerate(blocks) for p, spec in enumerate(block) if not is_final(folder, spec)]
+    todo = [
+        (b, p, spec) for b, block in enumerate(blocks) for p, spec in enumerate(block) if not is_final(folder, spec)
+    ]
     total = sum(map(len, blocks))
     listener.finals(total, total - len(todo))
     with LocalExecutor(places.device, 1, places.data_dir, fresh=True) as executor:

@@ -25,6 +25,7 @@ class Uniform:
     high: float
 
     def describe(self) -> str:
+        """The range in words."""
         return f"{self.low:g} to {self.high:g}"
 
     def at_edge(self, value: float) -> bool:
@@ -40,6 +41,7 @@ class LogUniform:
     high: float
 
     def describe(self) -> str:
+        """The range in words."""
         return f"{self.low:g} to {self.high:g} (log)"
 
     def at_edge(self, value: float) -> bool:
@@ -55,9 +57,11 @@ class Choice:
     values: tuple[Any, ...]
 
     def describe(self) -> str:
+        """The values."""
         return " | ".join(str(value) for value in self.values)
 
-    def at_edge(self, value: Any) -> bool:
+    def at_edge(self, _: Any) -> bool:
+        """A list of values has no edge."""
         return False
 
 

@@ -170,7 +170,9 @@ def catalogue_table(kind: str, rows: list[dict[str, Any]]) -> Table:
             f"{name} = {knob['default']}" + (f"  [{knob['range']}]" if knob["range"] else "")
             for name, knob in row.get("hyperparameters", {}).items()
         ]
-        table.add_row(escape(row["name"]), escape(str(row.get("paper") or row["description"])), escape("\n".join(knobs)))
+        table.add_row(
+            escape(row["name"]), escape(str(row.get("paper") or row["description"])), escape("\n".join(knobs))
+        )
     if kind in ("workloads", "studies"):
         table.columns.pop()
     return table

@@ -126,7 +126,9 @@ class Study(Section):
     @field_validator("algorithms", mode="before")
     @classmethod
     def _names_are_entries(cls, value: Any) -> Any:
-        return [{"name": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+        return (
+            [{"name": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+        )
 
     @field_validator("seeds", mode="before")
     @classmethod

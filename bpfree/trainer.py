@@ -57,9 +57,7 @@ def split_hyperparameters(
     algorithm: str, optimizer: str, values: dict[str, Any]
 ) -> tuple[HyperparameterSet, HyperparameterSet]:
     """The algorithm's and the optimizer's part of flat hyperparameters."""
-    own, opt = split(
-        values, algorithms.find(algorithm).Hyperparameters, optimizers.find(optimizer).hyperparameters
-    )
+    own, opt = split(values, algorithms.find(algorithm).Hyperparameters, optimizers.find(optimizer).hyperparameters)
     return own, opt
 
 

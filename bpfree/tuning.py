@@ -22,7 +22,7 @@ from bpfree import algorithms, optimizers, trainer, workloads
 from bpfree.executors import LocalExecutor, outcome
 from bpfree.hyperparameters import Choice, LogUniform, SearchRange
 from bpfree.meters import Session
-from bpfree.records import Reading, Record, ResultsFolder, RunSpec, TunedCell
+from bpfree.records import Reading, Record, ResultsFolder, TunedCell
 from bpfree.study import TRIAL_SEED, Cell, Plan, Tuning
 
 PRUNING_STARTS = 5
@@ -45,7 +45,7 @@ def tune(
     if settings is None:
         return fix(folder, plan, cell, [], [], None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = open_study(plan, cell, folder, settings)
+    study = open_study(plan, cell, folder)
     meters = trainer.meters_of(executor.device)
     session = Session(meters)
     try:
@@ -68,11 +68,17 @@ def tune(
 def digest(plan: Plan, cell: Cell) -> str:
     """Changes with whatever a cell's tuning depends on: a changed study is tuned anew."""
     study = plan.study
-    parts = [cell.name, cell.fixed, study.tuning and study.tuning.model_dump(), study.training.model_dump(), plan.device]
+    parts = [
+        cell.name,
+        cell.fixed,
+        study.tuning and study.tuning.model_dump(),
+        study.training.model_dump(),
+        plan.device,
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def open_study(plan: Plan, cell: Cell, folder: ResultsFolder, settings: Tuning) -> optuna.Study:
+def open_study(plan: Plan, cell: Cell, folder: ResultsFolder) -> optuna.Study:
     """The cell's Optuna study in the folder's storage; new ones start with the defaults."""
     higher = workloads.find(cell.workload).metric.higher_is_better
     study = optuna.create_study(

@@ -39,7 +39,7 @@ class Backprop(Algorithm):
         """One update of all parameters."""
         self.optimizers[0].zero_grad(set_to_none=True)
         loss = F.cross_entropy(self.scores(inputs), labels_B)
-        loss.backward()
+        torch.autograd.backward(loss)
         self.optimizers[0].step()
         return loss.detach()
 

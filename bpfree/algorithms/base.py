@@ -16,7 +16,9 @@ from bpfree.hyperparameters import HyperparameterSet
 from bpfree.workloads.networks import Block
 
 MakeOptimizer = Callable[..., Optimizer]
-Schedule = Annotated[Literal["simultaneous", "greedy"], "all blocks in every step, or one block to its end after another"]
+Schedule = Annotated[
+    Literal["simultaneous", "greedy"], "all blocks in every step, or one block to its end after another"
+]
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ class LocalAlgorithm(Algorithm):
         """What the training of block i changes."""
         return [self.blocks[i], *self.auxiliary(i)]
 
-    def auxiliary(self, i: int) -> list[nn.Module]:
+    def auxiliary(self, i: int) -> list[nn.Module]:  # noqa: ARG002 (for subclasses)
         """Modules trained with block i that are not part of the network."""
         return []
 

@@ -40,7 +40,7 @@ class ForwardForward(LocalAlgorithm):
     class Hyperparameters(HyperparameterSet):
         """t, and the schedule; learning rate and weight decay are the optimizer's."""
 
-        threshold: Annotated[float, Field(gt=0, le=100), LogUniform(0.1, 3.0)] = 1.0
+        threshold: Annotated[float, Field(gt=0, le=100), LogUniform(0.01, 3.0)] = 1.0
         schedule: Schedule = "simultaneous"
 
     def build(self) -> None:

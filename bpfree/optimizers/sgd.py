@@ -1,7 +1,7 @@
 """Stochastic gradient descent with momentum (Polyak, 1964).
 
-    m ← μ m + (g + λ θ)
-    θ ← θ − η m
+m ← μ m + (g + λ θ)
+θ ← θ − η m
 """
 
 from collections.abc import Iterable
@@ -25,9 +25,7 @@ class Hyperparameters(HyperparameterSet):
 
 def build(parameters: Iterable[Tensor], h: Hyperparameters) -> torch.optim.SGD:
     """torch's, with its fused kernel."""
-    return torch.optim.SGD(
-        parameters, lr=h.learning_rate, momentum=h.momentum, weight_decay=h.weight_decay, fused=True
-    )
+    return torch.optim.SGD(parameters, lr=h.learning_rate, momentum=h.momentum, weight_decay=h.weight_decay, fused=True)
 
 
 SGD = OptimizerEntry("sgd", "Polyak 1964, Some methods of speeding up the convergence", Hyperparameters, build)

@@ -1,14 +1,16 @@
 """Workloads: a dataset with its splits, a network, a loss, a metric and a target. One table.
 
-A new workload is one line in `WORKLOADS`.
+A new workload is one line in `WORKLOADS`. Validation samples are the last ones of the training set, in the files' own
+order, the same for every seed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -65,21 +67,26 @@ ACCURACY = Metric("accuracy", higher_is_better=True, of=accuracy)
 
 @dataclass(frozen=True)
 class Workload:
-    """A named task. `validation` samples are the last ones of the training set, in the files' own order."""
+    """A named task: a dataset, a network, a metric and a loss."""
 
     name: str
     dataset: str
-    description: str
     architecture: Literal["mlp", "cnn"]
     widths: tuple[int, ...]
     """Units of each dense block, or channels of each convolutional one."""
-    shape: tuple[int, int, int]
-    """Channels, height and width of an image."""
-    classes: int
-    samples: tuple[int, int, int]
-    """Training, validation and test samples."""
     metric: Metric = ACCURACY
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+
+    @property
+    def source(self) -> data.Dataset:
+        """The dataset's row: name, sizes, where it comes from."""
+        return data.DATASETS[self.dataset]
+
+    @property
+    def description(self) -> str:
+        """Dataset and network in a few words."""
+        kind = "dense layers" if self.architecture == "mlp" else "convolutional blocks"
+        return f"{self.source.name}, {kind} of {', '.join(map(str, self.widths))}"
 
     def load(self, device: torch.device | str, data_dir: Path | None = None) -> Data:
         """All data, on the device.
@@ -92,11 +99,11 @@ class Workload:
         arrays = data.load(self.dataset, data_dir)
         flat = self.architecture == "mlp"
 
-        def split(images: object, labels: object) -> Split:
-            inputs = torch.tensor(images).to(device).float() / data.DATASETS[self.dataset].white
+        def split(images: NDArray[Any], labels: NDArray[Any]) -> Split:
+            inputs = torch.tensor(images).to(device).float() / self.source.white
             return Split(inputs.flatten(1) if flat else inputs, torch.tensor(labels).to(device))
 
-        train, validation, _ = self.samples
+        train = self.source.samples[0]
         return Data(
             train=split(arrays.train_images[:train], arrays.train_labels[:train]),
             validation=split(arrays.train_images[train:], arrays.train_labels[train:]),
@@ -105,49 +112,31 @@ class Workload:
 
     def network(self, seed: int) -> Network:
         """A freshly initialised network on the CPU; the same for a seed whatever ran before."""
-        channels, height, width = self.shape
+        channels, height, width = self.source.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             if self.architecture == "mlp":
-                return networks.mlp(channels * height * width, self.widths, self.classes)
-            return networks.cnn(channels, height, self.widths, self.classes)
+                return networks.mlp(channels * height * width, self.widths, self.source.classes)
+            return networks.cnn(channels, height, self.widths, self.source.classes)
 
 
-DIGITS = {"dataset": "digits", "shape": (1, 8, 8), "classes": 10, "samples": (1149, 288, 360)}
-MNIST = {"dataset": "mnist", "shape": (1, 28, 28), "classes": 10, "samples": (50_000, 10_000, 10_000)}
-FASHION = {**MNIST, "dataset": "fashion"}
 # The sizes of the published study (arXiv 2511.01061).
 MLP_SIZES = {"2x1000": (1000,) * 2, "3x1000": (1000,) * 3, "4x2000": (2000,) * 4}
 # The channels of Cascaded-Forward (arXiv 2303.09728).
 CNN_CHANNELS = (32, 128, 512)
 
-
-def _table() -> dict[str, Workload]:
-    rows = [
-        Workload("digits-mlp", **DIGITS, architecture="mlp", widths=(256, 256),
-                 description="scikit-learn's 8×8 handwritten digits, embedded"),
-        Workload("fashion-mlp", **FASHION, architecture="mlp", widths=(1000, 1000),
-                 description="Fashion-MNIST, two layers of 1000"),
-        Workload("mnist-mlp", **MNIST, architecture="mlp", widths=(1000, 1000),
-                 description="MNIST, two layers of 1000"),
-        Workload("fashion-cnn", **FASHION, architecture="cnn", widths=CNN_CHANNELS,
-                 description="Fashion-MNIST, three convolutional blocks"),
-        Workload("mnist-cnn", **MNIST, architecture="cnn", widths=CNN_CHANNELS,
-                 description="MNIST, three convolutional blocks"),
-    ]  # fmt: skip
-    for prefix, dataset, title in (("mnist", MNIST, "MNIST"), ("fashion", FASHION, "Fashion-MNIST")):
-        for size, widths in MLP_SIZES.items():
-            layers, units = size.split("x")
-            rows.append(
-                Workload(
-                    f"{prefix}-mlp-{size}", **dataset, architecture="mlp", widths=widths,
-                    description=f"{title}, {layers} layers of {units}",
-                )
-            )  # fmt: skip
-    return {row.name: row for row in rows}
-
-
-WORKLOADS = _table()
+WORKLOADS: dict[str, Workload] = {
+    row.name: row
+    for row in (
+        Workload("digits-mlp", "digits", "mlp", (256, 256)),
+        Workload("fashion-mlp", "fashion", "mlp", MLP_SIZES["2x1000"]),
+        Workload("mnist-mlp", "mnist", "mlp", MLP_SIZES["2x1000"]),
+        Workload("fashion-cnn", "fashion", "cnn", CNN_CHANNELS),
+        Workload("mnist-cnn", "mnist", "cnn", CNN_CHANNELS),
+        *(Workload(f"mnist-mlp-{size}", "mnist", "mlp", widths) for size, widths in MLP_SIZES.items()),
+        *(Workload(f"fashion-mlp-{size}", "fashion", "mlp", widths) for size, widths in MLP_SIZES.items()),
+    )
+}
 
 
 def find(name: str) -> Workload:

@@ -51,6 +51,11 @@ class Dataset:
     """A row of the table. `white` is the value of the brightest pixel; `read` takes the row and the data folder."""
 
     name: str
+    shape: tuple[int, int, int]
+    """Channels, height and width of an image."""
+    classes: int
+    samples: tuple[int, int, int]
+    """Training, validation and test samples."""
     white: int
     read: Callable[["Dataset", Path | None], Arrays]
     folder: str = ""
@@ -189,28 +194,46 @@ def damaged(path: Path, reason: str) -> DataError:
     return DataError(f"{path} is damaged ({reason}): delete it and it will be downloaded again")
 
 
-MNIST_FILES = (
-    IdxFile("train-images-idx3-ubyte", "f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb", (60000, 28, 28)),
-    IdxFile("train-labels-idx1-ubyte", "d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624", (60000,)),
-    IdxFile("t10k-images-idx3-ubyte", "9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea", (10000, 28, 28)),
-    IdxFile("t10k-labels-idx1-ubyte", "ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637", (10000,)),
-)  # fmt: skip
-FASHION_FILES = (
-    IdxFile("train-images-idx3-ubyte", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", "f4a8712d7a061bf5bd6d2ca38dc4d50a", (60000, 28, 28)),
-    IdxFile("train-labels-idx1-ubyte", "25c81989df183df01b3e8a0aad5dffbe", "9018921c3c673c538a1fc5bad174d6f9", (60000,)),
-    IdxFile("t10k-images-idx3-ubyte", "bef4ecab320f06d8554ea6380940ec79", "8181f5470baa50b63fa0f6fddb340f0a", (10000, 28, 28)),
-    IdxFile("t10k-labels-idx1-ubyte", "bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965", (10000,)),
-)  # fmt: skip
+MNIST_SHAPES = ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,))
+MNIST_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def mnist_files(*digests: tuple[str, str]) -> tuple[IdxFile, ...]:
+    """The four files of an MNIST-like dataset from their MD5s, packed and unpacked."""
+    rows = zip(MNIST_NAMES, digests, MNIST_SHAPES, strict=True)
+    return tuple(IdxFile(name, packed, unpacked, shape) for name, (packed, unpacked), shape in rows)
+
+
+# The packed MD5s are those that torchvision publishes.
+MNIST_FILES = mnist_files(
+    ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "6bbc9ace898e44ae57da46a324031adb"),
+    ("d53e105ee54ea40749a09fcbcd1e9432", "a25bea736e30d166cdddb491f175f624"),
+    ("9fb629c4189551a2d022fa330f9573f3", "2646ac647ad5339dbf082846283269ea"),
+    ("ec29112dd5afa0611ce80d1b7f02629c", "27ae3e4e09519cfbb04c329615203637"),
+)
+FASHION_FILES = mnist_files(
+    ("8d4fb7e6c68d591d4c3dfef9ec88bf0d", "f4a8712d7a061bf5bd6d2ca38dc4d50a"),
+    ("25c81989df183df01b3e8a0aad5dffbe", "9018921c3c673c538a1fc5bad174d6f9"),
+    ("bef4ecab320f06d8554ea6380940ec79", "8181f5470baa50b63fa0f6fddb340f0a"),
+    ("bb300cfdad3c16e7a12a480ee83cd310", "15d484375f8d13e6eb1aabb0c3f46965"),
+)
+MNIST_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+FASHION_MIRRORS = (
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+)
+SIZES = (50_000, 10_000, 10_000)
 
 DATASETS = {
-    "digits": Dataset("digits", 16, read_digits),
+    "digits": Dataset("scikit-learn's digits", (1, 8, 8), 10, (1149, 288, 360), 16, read_digits),
     "mnist": Dataset(
-        "MNIST", 255, read_idx_dataset, "MNIST/raw", MNIST_FILES,
-        ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        "MNIST", (1, 28, 28), 10, SIZES, 255, read_idx_dataset, "MNIST/raw", MNIST_FILES, MNIST_MIRRORS
     ),
     "fashion": Dataset(
-        "Fashion-MNIST", 255, read_idx_dataset, "FashionMNIST/raw", FASHION_FILES,
-        ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"),
+        "Fashion-MNIST", (1, 28, 28), 10, SIZES, 255, read_idx_dataset, "FashionMNIST/raw", FASHION_FILES,
+        FASHION_MIRRORS,
     ),
 }  # fmt: skip

@@ -35,7 +35,7 @@ def network(architecture: str) -> Network:
     return net
 
 
-@pytest.fixture()
+@pytest.fixture
 def make() -> Callable[..., Algorithm]:
     def build(name: str, architecture: str = "mlp", optimizer: Any = Frozen, **values: Any) -> Algorithm:
         net, cls = network(architecture), ALGORITHMS[name]
@@ -49,7 +49,7 @@ def make() -> Callable[..., Algorithm]:
     return build
 
 
-@pytest.fixture()
+@pytest.fixture
 def batch() -> Callable[[str], tuple[Tensor, Tensor]]:
     def draw(architecture: str) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(2)

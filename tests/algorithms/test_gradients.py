@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch.testing import assert_close
-
 from oracles import local_losses
+from torch.testing import assert_close
 
 
 def assert_gradients(loss, parameters):

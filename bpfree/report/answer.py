@@ -1,0 +1,80 @@
+"""The answer in plain sentences. Nothing is claimed that an interval does not show."""
+
+from bpfree.report import form
+from bpfree.report.summary import Method, Summary, Workload
+
+SMALL_SAMPLE = 8
+
+
+def sentences(summary: Summary) -> list[str]:
+    """The answer of a study: for each workload accuracy, energy, and how far to trust them."""
+    found = []
+    for workload in summary.workloads:
+        found += of_workload(workload, many=len(summary.workloads) > 1)
+    seeds = min((len(m.completed) for w in summary.workloads for m in w.methods), default=0)
+    small = " That is a small sample: small effects stay hidden." if seeds < SMALL_SAMPLE else ""
+    found.append(
+        f"Every figure is from {seeds} seeds a method, paired by seed.{small} "
+        f"Intervals are at {summary.confidence:.0%} for the study as a whole (Holm)."
+    )
+    qualities = {workload.quality for workload in summary.workloads}
+    if qualities == {"modelled"}:
+        found.append(
+            "No energy was measured: joules are a model, CPU seconds times a fixed power. "
+            "Their ratios are ratios of CPU time, and say nothing of a GPU or of real power."
+        )
+    elif qualities == {"absent"}:
+        found.append("No energy was measured or modelled, so nothing is said of it.")
+    done = sum(record.final for record in summary.records)
+    if done < summary.planned:
+        found.append(f"The study is not finished: {done} of {summary.planned} final runs are done.")
+    return found
+
+
+def of_workload(workload: Workload, many: bool) -> list[str]:
+    """Accuracy first, then energy, each method against the baseline."""
+    ranked = sorted(
+        (m for m in workload.methods if m.accuracy), key=lambda m: -(m.accuracy.estimate if m.accuracy else 0)
+    )
+    if not ranked:
+        return [f"On {workload.name} no run was completed."]
+    best = ranked[0]
+    place = f"On {workload.name} " if many else f"On {workload.name}, "
+    assert best.accuracy is not None
+    found = [
+        f"{place.strip()} the highest mean test accuracy is {form.title(best.name)}’s, "
+        f"{form.percent(best.accuracy.estimate)} % ({form.accuracy(best.accuracy)[1]})."
+    ]
+    baseline = workload.baseline
+    if baseline is None:
+        return found
+    found += [
+        against(method, workload) for method in workload.methods if method.reference and method.accuracy_difference
+    ]
+    return found
+
+
+def against(method: Method, workload: Workload) -> str:
+    """One method against the baseline."""
+    c, e = method.accuracy_difference, method.energy_ratio
+    assert c is not None
+    assert method.reference is not None
+    base, name = form.title(method.reference.name), form.title(method.name)
+    estimate, bounds = form.points(c)
+    what = {
+        "higher": f"is more accurate than {base}",
+        "lower": f"is less accurate than {base}",
+        "no difference shown": f"shows no difference in accuracy to {base}",
+    }[c.verdict]
+    text = f"{name} {what} ({estimate} points; {bounds})"
+    if e is None:
+        reason = workload.note or "its energy is not known"
+        return f"{text}; energies are not compared: {reason}."
+    estimate, bounds = form.times(e)
+    word = "modelled energy" if workload.quality == "modelled" else "energy"
+    verdict = {
+        "higher": f"took more {word}",
+        "lower": f"took less {word}",
+        "no difference shown": f"shows no difference in {word}",
+    }[e.verdict]
+    return f"{text} and {verdict} ({estimate}; {bounds})."

@@ -1,0 +1,301 @@
+"""Figures: altair draws, vl-convert renders SVG. One colour an algorithm everywhere, in both themes.
+
+Charts are drawn with sentinel colours. Inside the page these become CSS variables, so that a figure follows the
+page's theme; a file that stands alone gets the light theme's colours.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from bpfree.records import Phase, Record
+from bpfree.report import form
+from bpfree.report.summary import Method, Summary, Workload
+
+WIDTH, HEIGHT = 440, 260
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+# Sentinel, CSS variable, light theme's colour. Series colours are Okabe and Ito's, darkened for contrast on white.
+INK = ("#010101", "--ink", "#1c2430")
+MUTED = ("#020202", "--muted", "#5a6675")
+GRID = ("#030303", "--grid", "#dfe4ea")
+PAPER = ("#040404", "--paper", "#ffffff")
+SERIES = [
+    ("#050505", "--series-1", "#0067a8"),
+    ("#060606", "--series-2", "#c24e00"),
+    ("#070707", "--series-3", "#007d5c"),
+    ("#080808", "--series-4", "#a8478a"),
+    ("#090909", "--series-5", "#7a6a00"),
+    ("#0a0a0a", "--series-6", "#2b8fb8"),
+    ("#0b0b0b", "--series-7", "#7d5cc6"),
+    ("#0c0c0c", "--series-8", "#5f6b78"),
+]
+FIXED = {"backprop": 0, "forward_forward": 1, "cascaded_forward": 2, "mono_forward": 3}
+LIGHT = {sentinel: colour for sentinel, _, colour in (INK, MUTED, GRID, PAPER, *SERIES)}
+THEMED = {sentinel: f"var({variable})" for sentinel, variable, _ in (INK, MUTED, GRID, PAPER, *SERIES)}
+PHASES = ["setup", "idle", "train", "validate", "test"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure for the page: inline SVG that follows the theme, and the same as a file."""
+
+    name: str
+    title: str
+    caption: str
+    inline: str
+    standalone: str
+
+    @property
+    def link(self) -> str:
+        """The file as a data address."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.standalone.encode()).decode()
+
+
+def colours(methods: Sequence[Method]) -> dict[str, str]:
+    """Each method's sentinel colour."""
+    free = iter([i for i in range(len(SERIES)) if i not in FIXED.values()] * len(methods))
+    several = len({m.optimizer for m in methods}) > 1
+    return {
+        m.name: SERIES[FIXED[m.algorithm] if m.algorithm in FIXED and not several else next(free)][0] for m in methods
+    }
+
+
+def render(name: str, title: str, caption: str, chart: Any) -> Figure:
+    """A chart as a figure."""
+    axis = {
+        "labelColor": MUTED[0], "titleColor": INK[0], "gridColor": GRID[0], "domainColor": MUTED[0],
+        "tickColor": MUTED[0], "labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal",
+        "labelFont": "sans-serif", "titleFont": "sans-serif", "titlePadding": 8, "labelFlush": False,
+    }  # fmt: skip
+    legend = {
+        "labelColor": INK[0], "titleColor": INK[0], "labelFontSize": 13, "labelFont": "sans-serif", "orient": "top",
+        "title": None, "columns": 2, "symbolStrokeWidth": 3, "labelLimit": 220,
+    }  # fmt: skip
+    spec = (
+        chart.configure(background="transparent", padding={"left": 4, "right": 16, "top": 4, "bottom": 4})
+        .configure_axis(**axis)
+        .configure_legend(**legend)
+        .configure_view(stroke=None)
+        .to_dict()
+    )
+    svg = vl_convert.vegalite_to_svg(spec)
+    return Figure(name, title, caption, inline(svg, title), replaced(svg, LIGHT))
+
+
+def inline(svg: str, title: str) -> str:
+    """For the page: themed, scaling, named for screen readers, without the parts that repeat in every figure."""
+    svg = replaced(svg, THEMED)
+    svg = re.sub(r'\s(width|height)="[\d.]+"(?=[^>]*viewBox)', "", svg, count=2)
+    svg = re.sub(r'\s(role|aria-\w+)="[^"]*"', "", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{form_attribute(title)}"', 1)
+
+
+def form_attribute(text: str) -> str:
+    """Text that may stand in an attribute."""
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+
+
+def replaced(svg: str, table: dict[str, str]) -> str:
+    """Sentinel colours replaced, and the font by the page's."""
+    svg = re.sub("#0[0-9a-f]0[0-9a-f]0[0-9a-f]", lambda match: table.get(match.group(), match.group()), svg)
+    return svg.replace('font-family="sans-serif"', f'font-family="{FONT}"')
+
+
+def scale(methods: Sequence[Method]) -> Any:
+    """The colour channel of a chart over methods."""
+    table = colours(methods)
+    domain = [form.title(m.name) for m in methods]
+    return alt.Color("method:N", scale=alt.Scale(domain=domain, range=[table[m.name] for m in methods]))
+
+
+def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
+    """The figures of every workload, those left out that have nothing to show."""
+    makers: Sequence[Callable[[Workload], Figure | None]] = (
+        accuracy_energy, curves_by_epoch, curves_by_joules, energy_by_phase, tuning_cost
+    )  # fmt: skip
+    return [(w, [figure for make in makers if (figure := make(w)) is not None]) for w in summary.workloads]
+
+
+def accuracy_energy(workload: Workload) -> Figure | None:
+    """Test accuracy against joules of training: seeds as dots, means with intervals."""
+    methods = [m for m in workload.methods if m.accuracy and m.joules]
+    if not methods:
+        return None
+    dots = [
+        {"method": form.title(m.name), "joules": r.cost.train_joules, "accuracy": 100 * (r.metrics.test_metric or 0)}
+        for m in methods for r in m.completed if r.cost and r.cost.train_joules
+    ]  # fmt: skip
+    means = [
+        {
+            "method": form.title(m.name), "joules": m.joules.estimate, "accuracy": 100 * m.accuracy.estimate,
+            "low": 100 * (m.accuracy.low or m.accuracy.estimate), "high": 100 * (m.accuracy.high or m.accuracy.estimate),
+            "left": max(m.joules.low or m.joules.estimate, min(d["joules"] for d in dots) / 2),
+            "right": m.joules.high or m.joules.estimate,
+        }
+        for m in methods if m.joules and m.accuracy
+    ]  # fmt: skip
+    x = alt.X("joules:Q", scale=alt.Scale(type="log", nice=False, padding=16),
+              title=f"training energy in J ({workload.quality}), log scale", axis=alt.Axis(tickCount=5, format="~s"))  # fmt: skip
+    y = alt.Y("accuracy:Q", scale=alt.Scale(zero=False, padding=12), title="test accuracy in %")
+    colour = scale(methods)
+    seeds = alt.Chart(alt.Data(values=dots)).mark_circle(size=28, opacity=0.45).encode(x=x, y=y, color=colour)
+    base = alt.Chart(alt.Data(values=means))
+    chart = alt.layer(
+        seeds,
+        base.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour),
+        base.mark_rule(strokeWidth=2).encode(x="left:Q", x2="right:Q", y=y, color=colour),
+        base.mark_point(size=130, filled=True, opacity=1, stroke=PAPER[0], strokeWidth=1.5).encode(
+            x=x, y=y, color=colour
+        ),
+    ).properties(width=WIDTH, height=HEIGHT)
+    return render(
+        f"{workload.name}-accuracy-energy", "Accuracy against energy",
+        "Up and to the left is better. Small dots are seeds; large ones their means, with the interval of each mean.",
+        chart,
+    )  # fmt: skip
+
+
+def curve_rows(methods: Sequence[Method], x: Callable[[Any], float | None]) -> list[dict[str, Any]]:
+    """One row an evaluation, one line a run."""
+    return [
+        {"method": form.title(m.name), "run": r.id, "x": x(e), "accuracy": 100 * e.validation_metric}
+        for m in methods for r in m.completed for e in thinned(r.history) if x(e) is not None
+    ]  # fmt: skip
+
+
+def thinned(history: Sequence[Any], most: int = 120) -> list[Any]:
+    """At most so many points of a curve, evenly spaced, the last one among them."""
+    every = -(-len(history) // most)
+    return [e for i, e in enumerate(history) if i % every == 0 or i == len(history) - 1]
+
+
+def curves(
+    workload: Workload, name: str, title: str, caption: str, rows: list[dict[str, Any]], x: Any
+) -> Figure | None:
+    """Validation accuracy along some axis."""
+    methods = [m for m in workload.methods if m.completed]
+    if not rows:
+        return None
+    low = sorted(row["accuracy"] for row in rows)[len(rows) // 20]
+    y = alt.Y("accuracy:Q", title="validation accuracy in %", scale=alt.Scale(domainMin=max(0, low - 2), zero=False))
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(strokeWidth=1.6, opacity=0.7, clip=True)
+        .encode(x=x, y=y, detail="run:N", color=scale(methods))
+        .properties(width=WIDTH, height=HEIGHT)
+    )
+    return render(f"{workload.name}-{name}", title, caption, chart)
+
+
+def curves_by_epoch(workload: Workload) -> Figure | None:
+    """Learning curves over passes."""
+    methods = [m for m in workload.methods if m.completed]
+    return curves(
+        workload, "curves-by-epoch", "Learning curves by epoch",
+        "Each line is one seed. A method that trains block by block starts anew with each block; the lowest twentieth "
+        "of the values is cut off.",
+        curve_rows(methods, lambda e: e.epoch),
+        alt.X("x:Q", title="passes over the training set", axis=alt.Axis(tickMinStep=1, format="d")),
+    )  # fmt: skip
+
+
+def curves_by_joules(workload: Workload) -> Figure | None:
+    """Learning curves over energy."""
+    methods = [m for m in workload.methods if m.completed]
+    return curves(
+        workload, "curves-by-joules", "Learning curves by energy",
+        "The same runs over the joules spent so far, validation included. Further left at the same height is cheaper.",
+        curve_rows(methods, lambda e: e.joules),
+        alt.X("x:Q", title=f"energy so far in J ({workload.quality})", axis=alt.Axis(format="~s")),
+    )  # fmt: skip
+
+
+def phase_joules(record: Record, phase: Phase) -> float | None:
+    """Joules of a phase over the record's boundary."""
+    assert record.cost is not None
+    readings = [r for r in phase.readings if r.component in record.cost.boundary]
+    if not readings or any(r.joules is None for r in readings):
+        return None
+    return sum(r.joules or 0 for r in readings)
+
+
+def energy_by_phase(workload: Workload) -> Figure | None:
+    """Where the joules go."""
+    rows = []
+    for m in workload.methods:
+        for index, phase in enumerate(PHASES):
+            values = [phase_joules(r, r.phases[phase]) for r in m.completed if phase in r.phases]
+            known = [value for value in values if value is not None]
+            if known:
+                mean = sum(known) / len(known)
+                rows.append({"method": form.title(m.name), "phase": phase, "order": index, "joules": mean})
+    if not rows:
+        return None
+    present = [phase for phase in PHASES if any(row["phase"] == phase for row in rows)]
+    shades = {
+        "setup": SERIES[7][0],
+        "idle": GRID[0],
+        "train": SERIES[0][0],
+        "validate": SERIES[5][0],
+        "test": SERIES[4][0],
+    }
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(stroke=PAPER[0], strokeWidth=1)
+        .encode(
+            x=alt.X("sum(joules):Q", title=f"mean energy of a run in J ({workload.quality})", axis=alt.Axis(format="~s")),
+            y=alt.Y("method:N", title=None, sort=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=160)),
+            order=alt.Order("order:Q"),
+            color=alt.Color("phase:N", scale=alt.Scale(domain=present, range=[shades[p] for p in present]),
+                            legend=alt.Legend(columns=5)),
+        )
+        .properties(width=WIDTH - 90, height=42 * len({row["method"] for row in rows}))
+    )  # fmt: skip
+    return render(
+        f"{workload.name}-energy-by-phase", "Energy by phase",
+        "Set-up is loading, warm-up and counting; only training and validation enter the comparison.", chart,
+    )  # fmt: skip
+
+
+def tuning_joules(method: Method) -> float | None:
+    """Joules of a cell's tuning over the boundary of its runs."""
+    boundary = next((r.cost.boundary for r in method.completed if r.cost), [])
+    readings = [r for r in method.tuned.readings if r.component in boundary] if method.tuned else []
+    if not readings or any(r.joules is None for r in readings):
+        return None
+    return sum(r.joules or 0 for r in readings)
+
+
+def tuning_cost(workload: Workload) -> Figure | None:
+    """One training, and the tuning that it took."""
+    rows = []
+    for m in workload.methods:
+        joules = tuning_joules(m)
+        if joules is None or m.joules is None:
+            continue
+        name = form.title(m.name)
+        rows.append({"method": name, "what": "one training", "order": 0, "joules": m.joules.estimate})
+        rows.append({"method": name, "what": "its tuning", "order": 1, "joules": joules})
+    if not rows:
+        return None
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(stroke=PAPER[0], strokeWidth=1)
+        .encode(
+            x=alt.X("sum(joules):Q", title=f"energy in J ({workload.quality})", axis=alt.Axis(format="~s")),
+            y=alt.Y("method:N", title=None, sort=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=160)),
+            order=alt.Order("order:Q"),
+            color=alt.Color("what:N", scale=alt.Scale(domain=["one training", "its tuning"],
+                                                      range=[SERIES[0][0], SERIES[7][0]])),
+        )
+        .properties(width=WIDTH - 90, height=42 * len({row["method"] for row in rows}))
+    )  # fmt: skip
+    return render(
+        f"{workload.name}-tuning-cost", "Energy of tuning",
+        "A method that is cheap to train may be dear to tune: all trials of its tuning beside one tuned training.", chart,
+    )  # fmt: skip

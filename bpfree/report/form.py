@@ -1,0 +1,103 @@
+"""How figures are printed: units people know, no more digits than the figure bears, a dash for what is not there."""
+
+import math
+
+from bpfree.statistics import Comparison, Interval
+
+ABSENT = "–"
+
+
+def digits(value: float, significant: int = 3) -> str:
+    """A number with so many significant digits, without exponent where that is readable."""
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if -4 <= exponent < 7:
+        text = f"{value:,.{max(0, significant - 1 - exponent)}f}"
+        return text.replace("-", "−")
+    return f"{value:.{significant - 1}e}"
+
+
+def percent(value: float | None, places: int = 2) -> str:
+    """A fraction as per cent, without the sign."""
+    return ABSENT if value is None else f"{100 * value:.{places}f}"
+
+
+def number(value: float | None, significant: int = 3) -> str:
+    """A number, or a dash."""
+    return ABSENT if value is None else digits(value, significant)
+
+
+def interval(x: Interval | None, scale: float = 1.0, significant: int = 3) -> tuple[str, str]:
+    """Estimate, and its interval in brackets."""
+    if x is None:
+        return ABSENT, ""
+    return digits(x.estimate * scale, significant), bounds(x.low, x.high, scale, significant)
+
+
+def bounds(low: float | None, high: float | None, scale: float = 1.0, significant: int = 3) -> str:
+    """An interval in brackets, or why there is none."""
+    if low is None or high is None:
+        return "one seed: no interval"
+    return f"{digits(low * scale, significant)} to {digits(high * scale, significant)}"
+
+
+def accuracy(x: Interval | None) -> tuple[str, str]:
+    """An accuracy in per cent with its interval."""
+    if x is None:
+        return ABSENT, ""
+    if x.low is None or x.high is None:
+        return percent(x.estimate), "one seed: no interval"
+    return percent(x.estimate), f"{percent(x.low)} to {percent(x.high)}"
+
+
+def points(c: Comparison | None) -> tuple[str, str]:
+    """A difference in percentage points with its interval."""
+    if c is None:
+        return ABSENT, ""
+    if c.low is None or c.high is None:
+        return signed(c.estimate), "one seed: no interval"
+    return signed(c.estimate), f"{signed(c.low)} to {signed(c.high)}"
+
+
+def signed(fraction: float) -> str:
+    """A difference of fractions in percentage points, with its sign."""
+    return f"{100 * fraction:+.2f}".replace("-", "−")
+
+
+def times(c: Comparison | None) -> tuple[str, str]:
+    """A ratio with its interval."""
+    if c is None:
+        return ABSENT, ""
+    return f"{digits(c.estimate)} ×", bounds(c.low, c.high)
+
+
+def mebibytes(value: float | None) -> str:
+    """Bytes in MiB."""
+    return ABSENT if value is None else digits(value / 2**20)
+
+
+def seconds(value: float) -> str:
+    """A duration."""
+    if value < 120:
+        return f"{digits(value)} s"
+    return f"{digits(value / 60)} min" if value < 7200 else f"{digits(value / 3600)} h"
+
+
+def energy(joules: float | None) -> str:
+    """Joules, or watt-hours from 36 kJ on."""
+    if joules is None:
+        return ABSENT
+    return f"{digits(joules)} J" if joules < 36_000 else f"{digits(joules / 3600)} Wh"
+
+
+def title(name: str) -> str:
+    """An algorithm's name as papers write it."""
+    known = {
+        "backprop": "Backprop",
+        "forward_forward": "Forward-Forward",
+        "cascaded_forward": "Cascaded-Forward",
+        "mono_forward": "Mono-Forward",
+    }
+    algorithm, comma, rest = name.partition(",")
+    return known.get(algorithm, algorithm.replace("_", " ").capitalize()) + comma + rest

@@ -1,0 +1,215 @@
+"""The page: figures and tables put into the template."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bpfree.records import Record, ResultsFolder
+from bpfree.report import answer, figures, form
+from bpfree.report.summary import Method, Summary, Workload, summarise
+
+HERE = Path(__file__).parent
+
+
+def build_report(results: Path, output: Path) -> Path:
+    """Write `index.html` and `figures/*.svg` of a results folder.
+
+    Raises
+    ------
+    WorldError
+        The folder is not a study's, has no final run yet, or the output cannot be written.
+    """
+    summary = summarise(results)
+    drawn = figures.all_figures(summary)
+    target = ResultsFolder(output)
+    for _, group in drawn:
+        for figure in group:
+            target.write_text(f"figures/{figure.name}.svg", figure.standalone)
+    return target.write_text("index.html", page(summary, drawn))
+
+
+def page(summary: Summary, drawn: list[tuple[Workload, list[figures.Figure]]]) -> str:
+    """The HTML text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    series = {form.title(m.name): v for w in summary.workloads for m, v in zip(w.methods, variables(w), strict=True)}
+    return environment.get_template("page.html.jinja2").render(
+        style=style(),
+        study=summary.study,
+        answer=answer.sentences(summary),
+        confidence=f"{summary.confidence:.0%}",
+        sections=[section(workload, group) for workload, group in drawn],
+        runs=[run_row(record) for record in sorted(summary.records, key=order)],
+        meters=meters(summary),
+        warnings=summary.warnings,
+        environment=environment_rows(summary),
+        command=f"bpfree study {summary.study['name']}.toml",
+        study_toml=(summary.folder / "study.toml").read_text(),
+        series=series,
+    )
+
+
+def variables(workload: Workload) -> list[str]:
+    """The CSS variable of each method's colour."""
+    table = figures.colours(workload.methods)
+    return [figures.THEMED[table[m.name]] for m in workload.methods]
+
+
+def style() -> str:
+    """The style sheet, with the light theme's series colours put in."""
+    colours = "; ".join(f"{variable}: {colour}" for _, variable, colour in figures.SERIES)
+    return (HERE / "style.css").read_text().replace("/* series */", f"{colours};")
+
+
+def section(workload: Workload, group: list[figures.Figure]) -> dict[str, Any]:
+    """Everything about one workload."""
+    return {
+        "name": workload.name,
+        "quality": workload.quality,
+        "note": workload.note,
+        "figures": group,
+        "results": [result_row(m) for m in workload.methods],
+        "factors": [factor_row(m, workload) for m in workload.methods if m.reference],
+        "tuning": [tuning_row(m) for m in workload.methods if m.tuned],
+        "ledger": [ledger_row(m) for m in workload.methods],
+        "baseline": form.title(workload.baseline.name) if workload.baseline else None,
+    }
+
+
+def result_row(m: Method) -> dict[str, Any]:
+    """A method's line in the main table: value and interval of each figure."""
+    return {
+        "name": form.title(m.name),
+        "runs": f"{len(m.completed)} of {len(m.records)}",
+        "accuracy": form.accuracy(m.accuracy),
+        "difference": form.points(m.accuracy_difference),
+        "joules": form.interval(m.joules),
+        "energy_ratio": form.times(m.energy_ratio),
+        "seconds": form.interval(m.seconds),
+        "time_ratio": form.times(m.factors.get("time")),
+        "memory": form.mebibytes(m.device_bytes or m.host_bytes),
+        "co2e": form.number(m.co2e_grams),
+    }
+
+
+def factor_row(m: Method, workload: Workload) -> dict[str, Any]:
+    """Energy ratio = steps × time per step × power."""
+    modelled = workload.quality == "modelled"
+    return {
+        "name": form.title(m.name),
+        "energy": form.times(m.energy_ratio),
+        "steps": form.times(m.factors["steps"]),
+        "time": form.times(m.factors["time per step"]),
+        "power": (
+            form.times(m.factors["power"])[0],
+            "by assumption" if modelled else form.times(m.factors["power"])[1],
+        ),
+    }
+
+
+def tuning_row(m: Method) -> dict[str, Any]:
+    """What tuning a method took, and what it found."""
+    t = m.tuned
+    assert t is not None
+    joules = figures.tuning_joules(m)
+    total = None if joules is None or m.joules is None else joules + m.joules.estimate
+    tuned = ", ".join(
+        f"{name} = {form.digits(value) if isinstance(value, float) else value}"
+        for name, value in t.hyperparameters.items()
+    )
+    return {
+        "name": form.title(m.name),
+        "trials": f"{t.trials}",
+        "statuses": ", ".join(f"{count} {status}" for status, count in t.statuses.items()) or "not tuned",
+        "epochs": f"{t.epochs}",
+        "seconds": form.seconds(t.seconds) if t.trials else form.ABSENT,
+        "joules": form.energy(joules),
+        "total": form.energy(total),
+        "best": form.percent(t.best_value),
+        "hyperparameters": tuned,
+    }
+
+
+def ledger_row(m: Method) -> dict[str, Any]:
+    """What was given to a method: rule 12 of honest comparison."""
+    costs = [r.cost for r in m.completed if r.cost]
+    n = len(costs)
+
+    def mean(values: list[float | None]) -> str:
+        known = [value for value in values if value is not None]
+        return form.digits(sum(known) / n) if known and len(known) == n else form.ABSENT
+
+    return {
+        "name": form.title(m.name),
+        "trials": f"{m.tuned.trials}" if m.tuned else form.ABSENT,
+        "tuning_epochs": f"{m.tuned.epochs}" if m.tuned else form.ABSENT,
+        "epochs": mean([c.epochs for c in costs]),
+        "patience": form.ABSENT if m.patience_share is None else f"{m.patience_share:.0%}",
+        "steps": mean([c.steps for c in costs]),
+        "parameters": mean([c.parameters for c in costs]),
+        "flops_per_step": mean([c.flops_per_step / 1e6 if c.flops_per_step else None for c in costs]),
+        "flops_total": mean([c.flops_total / 1e12 if c.flops_total else None for c in costs]),
+        "joules": mean([c.train_joules for c in costs]),
+    }
+
+
+def order(record: Record) -> tuple[Any, ...]:
+    """Runs in the order in which they were made."""
+    return (record.spec.workload, record.block or 0, record.position or 0)
+
+
+def run_row(record: Record) -> dict[str, str]:
+    """A run's line."""
+    cost = record.cost
+    return {
+        "workload": record.spec.workload,
+        "name": form.title(record.spec.algorithm),
+        "optimizer": record.spec.optimizer,
+        "seed": str(record.spec.seed),
+        "status": record.status,
+        "accuracy": form.percent(record.metrics.test_metric),
+        "epochs": str(cost.epochs) if cost else form.ABSENT,
+        "seconds": form.number(cost.train_seconds) if cost else form.ABSENT,
+        "joules": form.number(cost.train_joules) if cost else form.ABSENT,
+        "quality": cost.joules_quality if cost else form.ABSENT,
+        "id": record.id,
+    }
+
+
+def meters(summary: Summary) -> list[dict[str, str]]:
+    """Each component with its method and quality over the final runs, and why it is so."""
+    found: Counter[tuple[str, str, str, str]] = Counter()
+    for record in summary.records:
+        phase = record.phases.get("train")
+        for r in phase.readings if phase else []:
+            found[(r.component, r.method, r.quality, r.reason or "")] += 1
+    counted = {component for r in summary.records if r.cost for component in r.cost.boundary}
+    return [
+        {
+            "component": component, "method": method.replace("_", " "), "quality": quality, "reason": reason,
+            "runs": str(count), "counted": "yes" if component in counted else "no",
+        }
+        for (component, method, quality, reason), count in sorted(found.items())
+    ]  # fmt: skip
+
+
+def environment_rows(summary: Summary) -> list[tuple[str, str]]:
+    """Where the runs were made; several values where they differ."""
+    rows: dict[str, list[str]] = {}
+    for record in summary.records:
+        for key, value in record.environment.items():
+            if key in ("packages", "load_average"):
+                continue
+            text = form.mebibytes(value) + " MiB" if key.endswith("_bytes") else str(value)
+            seen = rows.setdefault(key.removesuffix("_bytes").replace("_", " "), [])
+            if text not in seen:
+                seen.append(text)
+    packages = summary.records[0].environment.get("packages", {})
+    rows["packages"] = [", ".join(f"{name} {number}" for name, number in packages.items())]
+    carbon = {r.cost.carbon.source for r in summary.records if r.cost and r.cost.carbon}
+    rows["CO2e"] = sorted(carbon) or ["not computed: the study names no country and no carbon intensity"]
+    return [(key, "; ".join(values)) for key, values in rows.items()]

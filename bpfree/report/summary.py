@@ -1,0 +1,249 @@
+"""From records to the figures of a report: one summary a workload, one row a method, comparisons with the baseline."""
+
+import json
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bpfree.errors import WorldError
+from bpfree.records import Record, ResultsFolder, TunedCell, cell_name
+from bpfree.statistics import Comparison, Interval, Values, by_seed, difference, holm_levels, mean_interval, ratio
+
+
+@dataclass
+class Method:
+    """An algorithm with an optimizer on one workload: its final runs, its tuning, its figures."""
+
+    name: str
+    algorithm: str
+    optimizer: str
+    records: list[Record]
+    """Of all final runs, whatever their status."""
+    tuned: TunedCell | None
+    reference: "Method | None" = None
+    """The baseline algorithm with the same optimizer; None for itself."""
+    accuracy: Interval | None = None
+    joules: Interval | None = None
+    seconds: Interval | None = None
+    epochs: Interval | None = None
+    host_bytes: float | None = None
+    device_bytes: float | None = None
+    co2e_grams: float | None = None
+    patience_share: float | None = None
+    """Share of epochs after each stage's best one."""
+    accuracy_difference: Comparison | None = None
+    energy_ratio: Comparison | None = None
+    factors: dict[str, Comparison | None] = field(default_factory=dict)
+    """Ratios to the baseline whose product is the energy ratio: steps, time per step, power."""
+
+    @property
+    def completed(self) -> list[Record]:
+        """The runs that the figures are of."""
+        return [record for record in self.records if record.status == "completed" and record.cost]
+
+    def values(self, figure: Callable[[Record], float | None]) -> dict[int, float]:
+        """A figure of the completed runs, by seed; runs without it are left out."""
+        pairs = [(record.spec.seed, figure(record)) for record in self.completed]
+        return by_seed([(seed, value) for seed, value in pairs if value is not None])
+
+
+@dataclass
+class Workload:
+    """All methods on one workload."""
+
+    name: str
+    methods: list[Method]
+    baseline: Method | None
+    quality: str
+    """Of the energy figures: measured, modelled, mixed or absent."""
+    note: str = ""
+    """Why energies are not compared, if they are not."""
+
+
+@dataclass
+class Summary:
+    """A study as its report tells it."""
+
+    study: dict[str, Any]
+    folder: Path
+    workloads: list[Workload]
+    confidence: float
+    planned: int
+    records: list[Record]
+    """Final runs."""
+    trials: list[Record]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader must know: failed and diverged runs, tuned values at an edge, unequal budgets."""
+        methods = [method for workload in self.workloads for method in workload.methods]
+        found = [f"{m.name}: {text}" for m in methods for text in (m.tuned.warnings if m.tuned else [])]
+        for record in self.records:
+            if record.status != "completed":
+                reason = (record.error or "").strip().splitlines()
+                found.append(f"{record.spec.cell}, seed {record.spec.seed}: {record.status}. {''.join(reason[-1:])}")
+            found += [f"{record.spec.cell}, seed {record.spec.seed}: {text}" for text in record.warnings]
+        for what, figure in (("trials", lambda t: t.trials), ("failed trials", lambda t: t.statuses.get("failed", 0))):
+            counts = {figure(m.tuned) for m in methods if m.tuned}
+            if len(counts) > 1:
+                found.append(f"the methods were not given the same number of {what}: {sorted(counts)}")
+        if len({record.environment.get("cpu") for record in self.records}) > 1:
+            found.append("the runs were made on different machines")
+        return found
+
+
+def accuracy_of(record: Record) -> float | None:
+    """The workload's metric on the test set."""
+    return record.metrics.test_metric
+
+
+def joules_of(record: Record) -> float | None:
+    """Joules of the training window, if they may enter a claim: an unresolved reading may not."""
+    cost = record.cost
+    return cost.train_joules if cost and cost.joules_quality in ("measured", "modelled") else None
+
+
+def seconds_of(record: Record) -> float | None:
+    """Seconds of the training window."""
+    return record.cost.train_seconds if record.cost else None
+
+
+def seconds_per_step(record: Record) -> float | None:
+    """Of the training window, validation included, over its steps."""
+    return record.cost.train_seconds / record.cost.steps if record.cost and record.cost.steps else None
+
+
+def co2e_grams_of(record: Record) -> float | None:
+    """Emissions of the training window."""
+    return record.cost.carbon.co2e_kg * 1000 if record.cost and record.cost.carbon else None
+
+
+def watts_of(record: Record) -> float | None:
+    """Mean power of the training window."""
+    joules, seconds = joules_of(record), seconds_of(record)
+    return joules / seconds if joules and seconds else None
+
+
+def summarise(path: Path) -> Summary:
+    """The summary of a results folder.
+
+    Raises
+    ------
+    WorldError
+        The folder is not a study's, or has no final run yet.
+    """
+    folder = ResultsFolder(path)
+    if not (path / "study.toml").is_file():
+        raise WorldError(f"{path} is not the results folder of a study: it has no study.toml")
+    study = tomllib.loads((path / "study.toml").read_text())
+    plan = json.loads((path / "plan.json").read_text()) if (path / "plan.json").is_file() else None
+    everything = list(folder.records())
+    ours = set(plan["final_runs"]) if plan else {r.id for r in everything if r.spec.role == "final"}
+    finals = [record for record in everything if record.id in ours]
+    if not finals:
+        raise WorldError(f"no final run in {path} yet: run the study first")
+    confidence = study.get("statistics", {}).get("confidence", 0.95)
+    cells = {cell.cell: cell for cell in folder.tuned_cells()}
+    workloads = [summarise_workload(name, study, finals, cells, confidence) for name in study["workloads"]]
+    adjust([method for workload in workloads for method in workload.methods], confidence)
+    trials = [record for record in everything if record.spec.role == "trial"]
+    return Summary(study, path, workloads, confidence, len(ours), finals, trials)
+
+
+def summarise_workload(
+    name: str, study: dict[str, Any], finals: Sequence[Record], cells: dict[str, TunedCell], confidence: float
+) -> Workload:
+    """The methods of one workload, in the study's order."""
+    algorithms = [entry if isinstance(entry, str) else entry["name"] for entry in study["algorithms"]]
+    optimizers = study.get("optimizers", ["adamw"])
+    methods = []
+    for algorithm in algorithms:
+        for optimizer in optimizers:
+            cell = cell_name(name, algorithm, optimizer)
+            here = [record for record in finals if record.spec.cell == cell]
+            title = algorithm if len(optimizers) == 1 else f"{algorithm}, {optimizer}"
+            method = Method(title, algorithm, optimizer, here, cells.get(cell))
+            fill(method, confidence)
+            methods.append(method)
+    workload = Workload(name, methods, None, energy_quality(methods))
+    if workload.quality == "mixed":
+        workload.note = "some energies are measured and some modelled, and a ratio of the two would mean nothing"
+    for method in methods:
+        reference = find(methods, study["baseline"], method.optimizer)
+        workload.baseline = workload.baseline or reference
+        if reference is not method:
+            method.reference = reference
+            compare(method, workload.quality, confidence)
+    return workload
+
+
+def find(methods: Sequence[Method], algorithm: str, optimizer: str) -> Method | None:
+    """The method of that algorithm and optimizer."""
+    return next((m for m in methods if (m.algorithm, m.optimizer) == (algorithm, optimizer)), None)
+
+
+def fill(method: Method, confidence: float) -> None:
+    """A method's own figures."""
+
+    def interval(figure: Callable[[Record], float | None]) -> Interval | None:
+        values = list(method.values(figure).values())
+        return mean_interval(values, confidence) if values else None
+
+    method.accuracy = interval(accuracy_of)
+    method.joules = interval(joules_of)
+    method.seconds = interval(seconds_of)
+    method.epochs = interval(lambda r: r.cost.epochs if r.cost else None)
+    method.host_bytes = mean(method.values(lambda r: r.cost.peak_host_bytes if r.cost else None))
+    method.device_bytes = mean(method.values(lambda r: r.cost.peak_device_bytes if r.cost else None))
+    method.co2e_grams = mean(method.values(co2e_grams_of))
+    stages = [stage for record in method.completed for stage in record.stages]
+    epochs = sum(stage.epochs for stage in stages)
+    method.patience_share = sum(stage.epochs - stage.best_epoch for stage in stages) / epochs if epochs else None
+
+
+def mean(values: Values) -> float | None:
+    """Plain mean, None of nothing."""
+    return sum(values.values()) / len(values) if values else None
+
+
+def energy_quality(methods: Sequence[Method]) -> str:
+    """The one quality of all energies, or mixed, or absent."""
+    found = {r.cost.joules_quality for m in methods for r in m.completed if r.cost}
+    usable = found & {"measured", "modelled"}
+    return usable.pop() if len(usable) == 1 else "mixed" if usable else "absent"
+
+
+def compare(method: Method, quality: str, confidence: float) -> None:
+    """A method against its reference, at the study's own level; `adjust` sets Holm's."""
+    if method.reference is None:
+        return
+
+    def against(figure: Callable[[Record], float | None], kind: Callable[..., Comparison | None]) -> Comparison | None:
+        assert method.reference is not None
+        return kind(method.values(figure), method.reference.values(figure), confidence)
+
+    method.accuracy_difference = against(accuracy_of, difference)
+    if quality in ("measured", "modelled"):
+        method.energy_ratio = against(joules_of, ratio)
+    method.factors = {
+        "steps": against(lambda r: r.cost.steps if r.cost else None, ratio),
+        "time per step": against(seconds_per_step, ratio),
+        "power": against(watts_of, ratio),
+        "time": against(seconds_of, ratio),
+    }
+
+
+def adjust(methods: Sequence[Method], confidence: float) -> None:
+    """Set the intervals of the family (methods against the baseline, in metric and energy) to Holm's levels."""
+    family = [c for m in methods for c in (m.accuracy_difference, m.energy_ratio) if c]
+    levels = iter(holm_levels([comparison.p for comparison in family], confidence))
+    for method in methods:
+        ours, theirs = method, method.reference
+        if theirs and method.accuracy_difference:
+            level = next(levels)
+            method.accuracy_difference = difference(ours.values(accuracy_of), theirs.values(accuracy_of), level)
+        if theirs and method.energy_ratio:
+            level = next(levels)
+            method.energy_ratio = ratio(ours.values(joules_of), theirs.values(joules_of), level)

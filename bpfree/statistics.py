@@ -1,0 +1,166 @@
+"""Paired statistics: seeds are the unit of replication, intervals stand beside every figure.
+
+All comparisons are between a method and the baseline on the same seeds. Differences are of accuracies; ratios are of
+costs, on logarithms, so that their means are geometric. Within a study's family (every method against the baseline,
+in metric and in energy) intervals are at the level that Holm's step-down procedure gives each (Holm 1979).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Values = Mapping[int, float]
+"""A figure for each seed."""
+
+SIGN_FLIP_SEEDS = 8
+"""Below this many seeds a sign-flip test cannot be trusted to say anything, and no p-value is shown."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its interval; no interval (None) where fewer than two values stand behind it."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+    confidence: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method against the baseline on the seeds that both have.
+
+    For a ratio `estimate`, `low` and `high` are ratios of geometric means; `p` is of the paired t-test, on
+    logarithms for a ratio, and serves Holm's ordering alone.
+    """
+
+    kind: Literal["difference", "ratio"]
+    estimate: float
+    low: float | None
+    high: float | None
+    confidence: float
+    p: float | None
+    n: int
+    sign_flip_p: float | None = None
+    """Exact; only from eight seeds on, and never below `sign_flip_floor`."""
+
+    @property
+    def neutral(self) -> float:
+        """The value of no effect."""
+        return 0.0 if self.kind == "difference" else 1.0
+
+    @property
+    def verdict(self) -> Literal["lower", "higher", "no difference shown"]:
+        """What the interval shows."""
+        if self.low is not None and self.low > self.neutral:
+            return "higher"
+        if self.high is not None and self.high < self.neutral:
+            return "lower"
+        return "no difference shown"
+
+    @property
+    def sign_flip_floor(self) -> float:
+        """The smallest p that this number of seeds can reach."""
+        return 2.0 / 2.0**self.n
+
+
+def by_seed(pairs: Sequence[tuple[int, float]]) -> dict[int, float]:
+    """One value a seed: repeats of a seed are no replication, so they are averaged first."""
+    seeds = {seed for seed, _ in pairs}
+    return {seed: float(np.mean([value for s, value in pairs if s == seed])) for seed in sorted(seeds)}
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """Mean with its t-interval."""
+    x = np.asarray(values, dtype=float)
+    low, high = t_interval(x, confidence)
+    return Interval(float(x.mean()), low, high, confidence, len(x))
+
+
+def t_interval(x: NDArray[np.float64], confidence: float) -> tuple[float | None, float | None]:
+    """Student's interval of the mean of x; None where it does not exist."""
+    if len(x) < 2:
+        return None, None
+    half = stats.t.ppf((1 + confidence) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    return float(x.mean() - half), float(x.mean() + half)
+
+
+def paired(method: Values, baseline: Values) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The values of the seeds that both have, in the order of seeds."""
+    seeds = sorted(method.keys() & baseline.keys())
+    return np.array([method[s] for s in seeds], dtype=float), np.array([baseline[s] for s in seeds], dtype=float)
+
+
+def difference(method: Values, baseline: Values, confidence: float = 0.95) -> Comparison | None:
+    """Paired difference, method − baseline; None where no seed is shared."""
+    a, b = paired(method, baseline)
+    return compare(a - b, "difference", confidence) if len(a) else None
+
+
+def ratio(method: Values, baseline: Values, confidence: float = 0.95) -> Comparison | None:
+    """Paired ratio, method / baseline, of geometric means; None where no seed is shared or a value is not positive."""
+    a, b = paired(method, baseline)
+    if not len(a) or (a <= 0).any() or (b <= 0).any():
+        return None
+    return compare(np.log(a) - np.log(b), "ratio", confidence)
+
+
+def compare(d: NDArray[np.float64], kind: Literal["difference", "ratio"], confidence: float) -> Comparison:
+    """A comparison from paired differences (logarithmic ones for a ratio)."""
+    scale = np.exp if kind == "ratio" else np.asarray
+    low, high = t_interval(d, confidence)
+    return Comparison(
+        kind=kind,
+        estimate=float(scale(d.mean())),
+        low=None if low is None else float(scale(low)),
+        high=None if high is None else float(scale(high)),
+        confidence=confidence,
+        p=t_test(d),
+        n=len(d),
+        sign_flip_p=sign_flip(d) if len(d) >= SIGN_FLIP_SEEDS else None,
+    )
+
+
+def t_test(d: NDArray[np.float64]) -> float | None:
+    """Two-sided p of the paired t-test; None below two values. Differences that are all equal decide by themselves."""
+    if len(d) < 2:
+        return None
+    if np.ptp(d) == 0:
+        return 1.0 if d[0] == 0 else 0.0
+    return float(stats.ttest_1samp(d, 0).pvalue)
+
+
+def sign_flip(d: NDArray[np.float64]) -> float:
+    """Exact two-sided p of the sign-flip test of zero mean: all 2ⁿ signs where n ≤ 16, else 65,536 random ones."""
+    n = len(d)
+    if n <= 16:
+        signs = np.array(list(product((1.0, -1.0), repeat=n)))
+    else:
+        drawn = np.random.default_rng(0).choice((1.0, -1.0), size=(2**16 - 1, n))
+        signs = np.vstack([np.ones(n), drawn])
+    sums = np.abs(signs @ d)
+    return float((sums >= sums[0] * (1 - 1e-12)).mean())
+
+
+def holm_levels(p_values: Sequence[float | None], confidence: float = 0.95) -> list[float]:
+    """The confidence level of each interval of a family under Holm's step-down procedure.
+
+    The k-th smallest of m p-values is held to α/(m − k + 1). From the first that fails on, all keep that level, so
+    that an interval excludes "no effect" exactly where Holm rejects. Missing p-values count as 1.
+    """
+    alpha, m = 1 - confidence, len(p_values)
+    p = [1.0 if value is None else value for value in p_values]
+    levels = [confidence] * m
+    share, failed = alpha / max(m, 1), False
+    for k, index in enumerate(sorted(range(m), key=p.__getitem__)):
+        if not failed:
+            share = alpha / (m - k)
+            failed = p[index] > share
+        levels[index] = 1 - share
+    return levels
