@@ -166,10 +166,32 @@ def run_batch(
     records = []
     for trial, spec, future in queue:
         record = outcome(future, spec).model_copy(update={"trial": trial.number})
+        if size > 1:
+            record = without_shared_joules(record)
         folder.write(record)
         tell(study, trial.number, record)
         records.append(record)
     return records
+
+
+def without_shared_joules(record: Record) -> Record:
+    """A trial that ran beside others without the joules of meters that saw them too; modelled ones are its own."""
+    note = "other trials ran at the same time: the driver meters the tuning as a whole"
+    kept = record.model_copy(deep=True)
+    for phase in kept.phases.values():
+        phase.readings = [
+            r.model_copy(update={"joules": None, "quality": "absent", "resolution": None, "reason": note})
+            if r.quality in ("measured", "unresolved")
+            else r
+            for r in phase.readings
+        ]
+    if kept.cost and kept.cost.joules_quality in ("measured", "unresolved"):
+        cost = kept.cost
+        cost.train_joules = cost.train_joules_net = cost.idle_watts = cost.carbon = None
+        cost.joules_quality = "absent"
+        for evaluation in kept.history:
+            evaluation.joules = None
+    return kept
 
 
 def tell(study: optuna.Study, number: int, record: Record) -> None:

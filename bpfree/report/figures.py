@@ -18,6 +18,8 @@ from bpfree.report import form
 from bpfree.report.summary import Method, Summary, Workload
 
 WIDTH, HEIGHT = 440, 260
+NAMES_WIDTH = 130
+"""Room for the methods' names beside bars, whatever font the page is shown in."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 # Sentinel, CSS variable, light theme's colour. Series colours are Okabe and Ito's, darkened for contrast on white.
 INK = ("#010101", "--ink", "#1c2430")
@@ -74,7 +76,7 @@ def render(name: str, title: str, caption: str, chart: Any) -> Figure:
     }  # fmt: skip
     legend = {
         "labelColor": INK[0], "titleColor": INK[0], "labelFontSize": 13, "labelFont": "sans-serif", "orient": "top",
-        "title": None, "columns": 2, "symbolStrokeWidth": 3, "labelLimit": 220,
+        "title": None, "columns": 2, "columnPadding": 32, "symbolStrokeWidth": 3, "labelLimit": 220,
     }  # fmt: skip
     spec = (
         chart.configure(background="transparent", padding={"left": 4, "right": 16, "top": 4, "bottom": 4})
@@ -92,10 +94,10 @@ def inline(svg: str, title: str) -> str:
     svg = replaced(svg, THEMED)
     svg = re.sub(r'\s(width|height)="[\d.]+"(?=[^>]*viewBox)', "", svg, count=2)
     svg = re.sub(r'\s(role|aria-\w+)="[^"]*"', "", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{form_attribute(title)}"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{attribute(title)}"', 1)
 
 
-def form_attribute(text: str) -> str:
+def attribute(text: str) -> str:
     """Text that may stand in an attribute."""
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
@@ -110,7 +112,8 @@ def scale(methods: Sequence[Method]) -> Any:
     """The colour channel of a chart over methods."""
     table = colours(methods)
     domain = [form.title(m.name) for m in methods]
-    return alt.Color("method:N", scale=alt.Scale(domain=domain, range=[table[m.name] for m in methods]))
+    span = alt.Scale(domain=domain, range=[table[m.name] for m in methods])
+    return alt.Color("method:N", scale=span, legend=alt.Legend(symbolOpacity=1))
 
 
 def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
@@ -128,36 +131,55 @@ def accuracy_energy(workload: Workload) -> Figure | None:
         return None
     dots = [
         {"method": form.title(m.name), "joules": r.cost.train_joules, "accuracy": 100 * (r.metrics.test_metric or 0)}
-        for m in methods for r in m.completed if r.cost and r.cost.train_joules
-    ]  # fmt: skip
-    means = [
-        {
-            "method": form.title(m.name), "joules": m.joules.estimate, "accuracy": 100 * m.accuracy.estimate,
-            "low": 100 * (m.accuracy.low or m.accuracy.estimate), "high": 100 * (m.accuracy.high or m.accuracy.estimate),
-            "left": max(m.joules.low or m.joules.estimate, min(d["joules"] for d in dots) / 2),
-            "right": m.joules.high or m.joules.estimate,
-        }
-        for m in methods if m.joules and m.accuracy
-    ]  # fmt: skip
-    x = alt.X("joules:Q", scale=alt.Scale(type="log", nice=False, padding=16),
-              title=f"training energy in J ({workload.quality}), log scale", axis=alt.Axis(tickCount=5, format="~s"))  # fmt: skip
-    y = alt.Y("accuracy:Q", scale=alt.Scale(zero=False, padding=12), title="test accuracy in %")
+        for m in methods
+        for r in m.completed
+        if r.cost and r.cost.train_joules
+    ]
+    means = [mean_row(m) for m in methods]
+    # A wide interval may reach below zero, which a logarithmic axis cannot show.
+    floor = min(r.cost.train_joules or 0 for m in methods for r in m.completed if r.cost) / 2
+    for row in means:
+        row["left"] = max(row["left"], floor)
+    title = f"training energy in J ({workload.quality}), log scale"
+    x = alt.X("joules:Q", title=title, axis=alt.Axis(tickCount=5, format="~s"))
+    x = x.scale(type="log", nice=False, padding=16)
+    y = alt.Y("accuracy:Q", title="test accuracy in %", scale=alt.Scale(zero=False, padding=12))
     colour = scale(methods)
     seeds = alt.Chart(alt.Data(values=dots)).mark_circle(size=28, opacity=0.45).encode(x=x, y=y, color=colour)
     base = alt.Chart(alt.Data(values=means))
+    point = base.mark_point(size=130, filled=True, opacity=1, stroke=PAPER[0], strokeWidth=1.5)
     chart = alt.layer(
         seeds,
         base.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour),
         base.mark_rule(strokeWidth=2).encode(x="left:Q", x2="right:Q", y=y, color=colour),
-        base.mark_point(size=130, filled=True, opacity=1, stroke=PAPER[0], strokeWidth=1.5).encode(
-            x=x, y=y, color=colour
-        ),
-    ).properties(width=WIDTH, height=HEIGHT)
+        point.encode(x=x, y=y, color=colour),
+    )
     return render(
-        f"{workload.name}-accuracy-energy", "Accuracy against energy",
+        f"{workload.name}-accuracy-energy",
+        "Accuracy against energy",
         "Up and to the left is better. Small dots are seeds; large ones their means, with the interval of each mean.",
-        chart,
-    )  # fmt: skip
+        chart.properties(width=WIDTH, height=HEIGHT),
+    )
+
+
+def mean_row(m: Method) -> dict[str, Any]:
+    """A method's mean and the ends of its intervals; a single seed has none."""
+    assert m.accuracy
+    assert m.joules
+    a, j = m.accuracy, m.joules
+
+    def end(value: float | None, estimate: float) -> float:
+        return estimate if value is None else value
+
+    return {
+        "method": form.title(m.name),
+        "joules": j.estimate,
+        "accuracy": 100 * a.estimate,
+        "low": 100 * end(a.low, a.estimate),
+        "high": 100 * end(a.high, a.estimate),
+        "left": end(j.low, j.estimate),
+        "right": end(j.high, j.estimate),
+    }
 
 
 def curve_rows(methods: Sequence[Method], x: Callable[[Any], float | None]) -> list[dict[str, Any]]:
@@ -228,38 +250,20 @@ def energy_by_phase(workload: Workload) -> Figure | None:
     """Where the joules go."""
     rows = []
     for m in workload.methods:
-        for index, phase in enumerate(PHASES):
+        for phase in PHASES:
             values = [phase_joules(r, r.phases[phase]) for r in m.completed if phase in r.phases]
             known = [value for value in values if value is not None]
             if known:
-                mean = sum(known) / len(known)
-                rows.append({"method": form.title(m.name), "phase": phase, "order": index, "joules": mean})
-    if not rows:
-        return None
-    present = [phase for phase in PHASES if any(row["phase"] == phase for row in rows)]
-    shades = {
-        "setup": SERIES[7][0],
-        "idle": GRID[0],
-        "train": SERIES[0][0],
-        "validate": SERIES[5][0],
-        "test": SERIES[4][0],
-    }
-    chart = (
-        alt.Chart(alt.Data(values=rows))
-        .mark_bar(stroke=PAPER[0], strokeWidth=1)
-        .encode(
-            x=alt.X("sum(joules):Q", title=f"mean energy of a run in J ({workload.quality})", axis=alt.Axis(format="~s")),
-            y=alt.Y("method:N", title=None, sort=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=160)),
-            order=alt.Order("order:Q"),
-            color=alt.Color("phase:N", scale=alt.Scale(domain=present, range=[shades[p] for p in present]),
-                            legend=alt.Legend(columns=5)),
-        )
-        .properties(width=WIDTH - 90, height=42 * len({row["method"] for row in rows}))
-    )  # fmt: skip
-    return render(
-        f"{workload.name}-energy-by-phase", "Energy by phase",
-        "Set-up is loading, warm-up and counting; only training and validation enter the comparison.", chart,
-    )  # fmt: skip
+                rows.append({"method": form.title(m.name), "part": phase, "joules": sum(known) / len(known)})
+    shades = dict(zip(PHASES, (SERIES[7], GRID, SERIES[0], SERIES[5], SERIES[4]), strict=True))
+    return stacked_bars(
+        f"{workload.name}-energy-by-phase",
+        "Energy by phase",
+        "Set-up is loading, warm-up and counting; only training and validation enter the comparison.",
+        f"mean energy of a run in J ({workload.quality})",
+        rows,
+        {phase: shade[0] for phase, shade in shades.items()},
+    )
 
 
 def tuning_joules(method: Method) -> float | None:
@@ -276,26 +280,42 @@ def tuning_cost(workload: Workload) -> Figure | None:
     rows = []
     for m in workload.methods:
         joules = tuning_joules(m)
-        if joules is None or m.joules is None:
-            continue
-        name = form.title(m.name)
-        rows.append({"method": name, "what": "one training", "order": 0, "joules": m.joules.estimate})
-        rows.append({"method": name, "what": "its tuning", "order": 1, "joules": joules})
+        if joules is not None and m.joules is not None:
+            rows.append({"method": form.title(m.name), "part": "one training", "joules": m.joules.estimate})
+            rows.append({"method": form.title(m.name), "part": "its tuning", "joules": joules})
+    return stacked_bars(
+        f"{workload.name}-tuning-cost",
+        "Energy of tuning",
+        "A method that is cheap to train may be dear to tune: all trials of its tuning beside one tuned training.",
+        f"energy in J ({workload.quality})",
+        rows,
+        {"one training": SERIES[0][0], "its tuning": SERIES[7][0]},
+    )
+
+
+def stacked_bars(
+    name: str, title: str, caption: str, axis: str, rows: list[dict[str, Any]], shades: dict[str, str]
+) -> Figure | None:
+    """One bar a method, in parts, the parts in the order of `shades`."""
     if not rows:
         return None
+    parts = [part for part in shades if any(row["part"] == part for row in rows)]
+    for row in rows:
+        row["order"] = parts.index(row["part"])
+    names = alt.Axis(ticks=False, domain=False, labelLimit=160, minExtent=NAMES_WIDTH, maxExtent=NAMES_WIDTH)
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(stroke=PAPER[0], strokeWidth=1)
         .encode(
-            x=alt.X("sum(joules):Q", title=f"energy in J ({workload.quality})", axis=alt.Axis(format="~s")),
-            y=alt.Y("method:N", title=None, sort=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=160)),
+            x=alt.X("sum(joules):Q", title=axis, axis=alt.Axis(format="~s")),
+            y=alt.Y("method:N", title=None, sort=None, axis=names),
             order=alt.Order("order:Q"),
-            color=alt.Color("what:N", scale=alt.Scale(domain=["one training", "its tuning"],
-                                                      range=[SERIES[0][0], SERIES[7][0]])),
+            color=alt.Color(
+                "part:N",
+                scale=alt.Scale(domain=parts, range=[shades[part] for part in parts]),
+                legend=alt.Legend(columns=len(parts)),
+            ),
         )
-        .properties(width=WIDTH - 90, height=42 * len({row["method"] for row in rows}))
-    )  # fmt: skip
-    return render(
-        f"{workload.name}-tuning-cost", "Energy of tuning",
-        "A method that is cheap to train may be dear to tune: all trials of its tuning beside one tuned training.", chart,
-    )  # fmt: skip
+        .properties(width=WIDTH - NAMES_WIDTH + 40, height=42 * len({row["method"] for row in rows}))
+    )
+    return render(name, title, caption, chart)

@@ -85,10 +85,9 @@ class Summary:
                 reason = (record.error or "").strip().splitlines()
                 found.append(f"{record.spec.cell}, seed {record.spec.seed}: {record.status}. {''.join(reason[-1:])}")
             found += [f"{record.spec.cell}, seed {record.spec.seed}: {text}" for text in record.warnings]
-        for what, figure in (("trials", lambda t: t.trials), ("failed trials", lambda t: t.statuses.get("failed", 0))):
-            counts = {figure(m.tuned) for m in methods if m.tuned}
-            if len(counts) > 1:
-                found.append(f"the methods were not given the same number of {what}: {sorted(counts)}")
+        budgets = {m.tuned.trials for m in methods if m.tuned}
+        if len(budgets) > 1:
+            found.append(f"the methods were not given the same number of trials: {sorted(budgets)}")
         if len({record.environment.get("cpu") for record in self.records}) > 1:
             found.append("the runs were made on different machines")
         return found

@@ -1,0 +1,214 @@
+"""Statistics against scipy, worked examples and slow oracles."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bpfree.statistics import by_seed, difference, holm_levels, mean_interval, ratio, sign_flip
+
+BASE = {0: 0.95, 1: 0.96, 2: 0.955, 3: 0.94, 4: 0.965}
+METHOD = {0: 0.94, 1: 0.93, 2: 0.95, 3: 0.935, 4: 0.94}
+
+positive = st.floats(0.01, 1e6)
+pairs = st.lists(st.tuples(positive, positive), min_size=2, max_size=7).map(
+    lambda rows: ({i: a for i, (a, _) in enumerate(rows)}, {i: b for i, (_, b) in enumerate(rows)})
+)
+
+
+def brute_force_sign_flip(d):
+    """The share of all sign patterns whose sum is at least as far from zero."""
+    observed = abs(math.fsum(d))
+    sums = [abs(math.fsum(s * x for s, x in zip(signs, d, strict=True))) for signs in product((1, -1), repeat=len(d))]
+    return sum(s >= observed - 1e-12 * observed for s in sums) / len(sums)
+
+
+def shifted(n, by=1.0):
+    rng = np.random.default_rng(n)
+    return {i: float(v) for i, v in enumerate(rng.normal(by, 1.0, n))}, dict.fromkeys(range(n), 0.0)
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.9875])
+def test_the_interval_of_a_mean_is_students(confidence):
+    x = [3.0, 4.5, 5.0, 2.25, 7.0, 3.5]
+    found = mean_interval(x, confidence)
+    low, high = stats.t.interval(confidence, len(x) - 1, loc=np.mean(x), scale=stats.sem(x))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (found.estimate, found.n, found.confidence) == (pytest.approx(np.mean(x)), 6, confidence)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_a_paired_difference_is_scipys(confidence):
+    found = difference(METHOD, BASE, confidence)
+    expected = stats.ttest_rel(list(METHOD.values()), list(BASE.values()))
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval(confidence)))
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.estimate == pytest.approx(np.mean(list(METHOD.values())) - np.mean(list(BASE.values())))
+    assert (found.neutral, found.n) == (0.0, 5)
+
+
+def test_a_ratio_is_the_exponential_of_a_difference_of_logarithms():
+    log = [{seed: math.log(value) for seed, value in values.items()} for values in (METHOD, BASE)]
+    found, logs = ratio(METHOD, BASE), difference(*log)
+    assert (found.estimate, found.low, found.high) == pytest.approx(
+        tuple(math.exp(v) for v in (logs.estimate, logs.low, logs.high))
+    )
+    assert found.p == pytest.approx(logs.p)
+    assert found.estimate == pytest.approx(stats.gmean(list(METHOD.values())) / stats.gmean(list(BASE.values())))
+    assert found.neutral == 1.0
+
+
+def test_holm_worked_by_hand():
+    # Sorted: .005 ≤ .05/4, .01 ≤ .05/3, then .03 > .05/2 stops; .04 keeps that level.
+    levels = holm_levels([0.01, 0.04, 0.03, 0.005], 0.95)
+    assert [1 - level for level in levels] == pytest.approx([0.05 / 3, 0.05 / 2, 0.05 / 2, 0.05 / 4])
+
+
+@pytest.mark.parametrize(
+    ("p", "shares"),
+    [
+        ([], []),
+        ([0.2], [0.05]),
+        ([0.2, 0.3], [0.025, 0.025]),
+        ([0.001, 0.002], [0.025, 0.05]),
+        ([None, 0.001], [0.05, 0.025]),
+        ([None, None], [0.025, 0.025]),
+        # .03 is over .05/2: the smaller .02 before it, though under .05, is over .05/3 and stops all.
+        ([0.03, 0.02, 0.9], [0.05 / 3] * 3),
+    ],
+)
+def test_holm_levels(p, shares):
+    assert [1 - level for level in holm_levels(p)] == pytest.approx(shares)
+
+
+def holm_rejects(p, alpha):
+    """Holm's procedure as its paper states it."""
+    rejected = set()
+    for k, index in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        if p[index] > alpha / (len(p) - k):
+            break
+        rejected.add(index)
+    return rejected
+
+
+@given(st.lists(st.tuples(pairs, st.sampled_from([difference, ratio])), min_size=1, max_size=6))
+def test_an_interval_excludes_no_effect_exactly_where_holm_rejects(family):
+    compared = [compare(*values) for values, compare in family]
+    p = [c.p for c in compared]
+    edges = [0.05 / k for k in range(1, len(p) + 1)]
+    assume(not any(abs(value - edge) < 1e-9 for value in p for edge in edges))
+    at_holm = [compare(*values, level) for (values, compare), level in zip(family, holm_levels(p), strict=True)]
+    shown = {i for i, c in enumerate(at_holm) if c.verdict != "no difference shown"}
+    assert shown == holm_rejects(p, 0.05)
+
+
+@given(pairs, st.randoms())
+def test_the_order_of_seeds_is_irrelevant(values, random):
+    def shuffled(x):
+        items = list(x.items())
+        random.shuffle(items)
+        return dict(items)
+
+    for compare in (difference, ratio):
+        assert compare(*map(shuffled, values)) == compare(*values)
+
+
+@given(pairs, st.floats(1e-3, 1e6))
+def test_a_unit_of_energy_changes_no_ratio(values, unit):
+    scaled = [{seed: unit * value for seed, value in x.items()} for x in values]
+    a, b = ratio(*scaled), ratio(*values)
+    assert (a.estimate, a.low, a.high) == pytest.approx((b.estimate, b.low, b.high), rel=1e-9)
+
+
+@given(pairs)
+def test_swapping_the_two_turns_the_sign_and_the_ratio_round(values):
+    a, b = values
+    forth, back = difference(a, b), difference(b, a)
+    assert (forth.estimate, forth.low, forth.high) == pytest.approx((-back.estimate, -back.high, -back.low))
+    forth, back = ratio(a, b), ratio(b, a)
+    assert (forth.estimate, forth.low) == pytest.approx((1 / back.estimate, 1 / back.high))
+
+
+@pytest.mark.parametrize("compare", [difference, ratio])
+def test_one_seed_shows_nothing(compare):
+    found = compare({3: 5.0}, {3: 1.0})
+    assert (found.low, found.high, found.p, found.n) == (None, None, None, 1)
+    assert found.verdict == "no difference shown"
+    assert mean_interval([2.0]).low is None
+
+
+def test_only_shared_seeds_count():
+    assert difference({0: 1.0, 1: 2.0, 7: 99.0}, {0: 0.5, 1: 1.0, 8: -99.0}) == difference(
+        {0: 1.0, 1: 2.0}, {0: 0.5, 1: 1.0}
+    )
+
+
+@pytest.mark.parametrize("compare", [difference, ratio])
+def test_no_shared_seed_no_comparison(compare):
+    assert compare({0: 1.0}, {1: 1.0}) is None
+    assert compare({}, {1: 1.0}) is None
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0])
+def test_no_ratio_of_values_that_are_not_positive(bad):
+    assert ratio({0: 1.0, 1: bad}, {0: 1.0, 1: 1.0}) is None
+    assert ratio({0: 1.0, 1: 1.0}, {0: bad, 1: 1.0}) is None
+
+
+def test_a_repeated_seed_is_averaged():
+    assert by_seed([(1, 2.0), (0, 5.0), (1, 4.0)]) == {0: 5.0, 1: 3.0}
+    once = difference(by_seed([(0, 1.0), (1, 3.0)]), {0: 0.0, 1: 0.0})
+    assert difference(by_seed([(0, 1.0), (1, 2.0), (1, 4.0)]), {0: 0.0, 1: 0.0}) == once
+    assert list(by_seed([(9, 1.0), (2, 1.0)])) == [2, 9]
+
+
+def test_verdicts():
+    assert difference(METHOD, BASE).verdict == "lower"
+    assert difference(BASE, METHOD).verdict == "higher"
+    assert difference(BASE, BASE).verdict == "no difference shown"
+    assert ratio(METHOD, BASE).verdict == "lower"
+    assert ratio(BASE, METHOD).verdict == "higher"
+
+
+@pytest.mark.parametrize("compare", [difference, ratio])
+def test_differences_that_are_equal_but_for_rounding(compare):
+    """Exact repetition is common: the same epochs for every seed, the same number of right answers."""
+    base = {i: 0.1 * (i + 1) for i in range(5)}
+    method = {i: v + 0.01 for i, v in base.items()} if compare is difference else {i: v * 3 for i, v in base.items()}
+    found = compare(method, base)
+    assert found.p == 0
+    assert found.verdict == "higher"
+    same = compare(base, dict(base))
+    assert (same.p, same.verdict) == (1.0, "no difference shown")
+
+
+@pytest.mark.parametrize("n", [2, 5, 7])
+def test_no_sign_flip_below_eight_seeds(n):
+    assert difference(*shifted(n)).sign_flip_p is None
+
+
+@pytest.mark.parametrize("n", [8, 9, 11])
+@pytest.mark.parametrize("by", [0.0, 0.7, 9.0])
+def test_sign_flip_is_the_brute_force_one(n, by):
+    method, base = shifted(n, by)
+    found = difference(method, base)
+    assert found.sign_flip_p == pytest.approx(brute_force_sign_flip(list(method.values())), abs=1e-12)
+    assert found.sign_flip_p >= found.sign_flip_floor == 2 / 2**n
+    if by == 9.0:
+        assert found.sign_flip_p == found.sign_flip_floor
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=8))
+def test_sign_flip_with_ties(d):
+    assert sign_flip(np.array(d, dtype=float)) == pytest.approx(brute_force_sign_flip(d))
+
+
+@pytest.mark.parametrize("n", [16, 17, 24])
+def test_sign_flip_of_many_seeds_is_never_under_its_floor(n):
+    found = difference(*shifted(n, 9.0))
+    assert 1 / 2**16 <= found.sign_flip_p <= 2 / 2**15
+    assert found.sign_flip_p >= found.sign_flip_floor

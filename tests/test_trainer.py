@@ -1,0 +1,190 @@
+"""One run: determinism, stages, stopping, restoring, divergence, phases."""
+
+import math
+
+import pytest
+import torch
+
+from bpfree import trainer, workloads
+from bpfree.errors import RequestError
+from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
+
+
+def spec(algorithm="backprop", *, epochs=3, patience=5, seed=0, batch_size=32, workload="digits-mlp", **values):
+    return RunSpec(
+        workload=workload,
+        algorithm=algorithm,
+        optimizer="adamw",
+        hyperparameters=trainer.resolve(algorithm, "adamw", values),
+        seed=seed,
+        training=TrainingSettings(max_epochs=epochs, batch_size=batch_size, patience=patience, min_delta=0.0),
+        measurement=MeasurementSettings(warmup_steps=1, country="FRA"),
+        device="cpu",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("algorithm", ["backprop", "forward_forward", "cascaded_forward", "mono_forward"])
+def test_a_seed_decides_everything(algorithm):
+    first, second = (trainer.run(spec(algorithm), "cpu") for _ in range(2))
+    other = trainer.run(spec(algorithm, seed=1), "cpu")
+
+    def curve(record):
+        return [(e.train_loss, e.validation_metric, e.validation_loss) for e in record.history]
+
+    assert first.status == "completed"
+    assert first.metrics == second.metrics
+    assert curve(first) == curve(second)
+    assert curve(first) != curve(other)
+    assert first.id == second.id != other.id
+
+
+def test_warm_up_changes_nothing():
+    short, long = spec(), spec()
+    long.measurement.warmup_steps = 7
+    assert trainer.run(short, "cpu").metrics == trainer.run(long, "cpu").metrics
+
+
+def test_the_record_is_whole():
+    record = trainer.run(spec("cascaded_forward", epochs=5, schedule="greedy"), "cpu", fresh_process=True)
+    assert [stage.name for stage in record.stages] == ["block 1", "block 2"]
+    assert [stage.epochs for stage in record.stages] == [3, 2], "equal shares of the passes, the remainder to the first"
+    assert len(record.history) == record.cost.epochs == 5
+    assert record.cost.steps == 5 * (1149 // 32) == record.history[-1].step
+    assert record.cost.parameters == 2 * 256 * 10, "only the predictors are trained"
+    assert {"setup", "train", "validate", "test"} <= record.phases.keys()
+    window = record.phases["train"].seconds + record.phases["validate"].seconds
+    assert record.cost.train_seconds == pytest.approx(window, rel=0.05)
+    (cpu,) = [r for r in record.phases["train"].readings if r.component == "cpu"]
+    assert cpu.quality in ("measured", "modelled")
+    assert record.cost.train_joules > 0
+    assert record.cost.train_joules == record.history[-1].joules
+    carbon = record.cost.carbon
+    assert carbon.co2e_kg == pytest.approx(record.cost.train_joules / 3.6e6 * carbon.intensity_g_per_kwh / 1000)
+    assert record.cost.peak_host_bytes > 50 * 2**20
+    assert record.environment["threads"] == 1
+
+
+def test_flops_are_the_formulas():
+    """Of the matrix products: forward, weight gradient, and input gradient except at the first layer."""
+    B, D, N, C = 32, 64, 256, 10
+    forward = 2 * B * (D * N + N * N)
+    head = 2 * B * N * C
+    backprop = trainer.run(spec(epochs=1), "cpu").cost.flops_per_step
+    assert backprop == 2 * forward + 2 * B * N * N + 3 * head
+    mono = trainer.run(spec("mono_forward", epochs=1), "cpu").cost.flops_per_step
+    assert mono == 2 * forward + 2 * 3 * head
+    ff = trainer.run(spec("forward_forward", epochs=1), "cpu").cost.flops_per_step
+    assert ff == 2 * 2 * forward
+
+
+class Scripted:
+    """Stands in for `evaluate`: a given curve of validation accuracy."""
+
+    def __init__(self, curve):
+        self.curve = iter(curve)
+        self.seen = []
+
+    def __call__(self, algorithm, workload, data):
+        weights = [p.clone() for block in algorithm.blocks for p in block.parameters()]
+        self.seen.append(weights)
+        return next(self.curve, 0.0), 0.0
+
+
+def test_early_stopping_restores_the_best_weights(monkeypatch):
+    script = Scripted([0.1, 0.5, 0.4, 0.5, 0.3])
+    monkeypatch.setattr(trainer, "evaluate", script)
+    record = trainer.run(spec(epochs=20, patience=3), "cpu")
+    (stage,) = record.stages
+    assert (stage.epochs, stage.best_epoch, stage.stopped_early) == (5, 2, True)
+    after = script.seen[5]  # the first evaluation after training
+    assert all(torch.equal(a, b) for a, b in zip(after, script.seen[1], strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(after, script.seen[4], strict=True))
+
+
+def test_every_stage_stops_by_the_same_rule(monkeypatch):
+    monkeypatch.setattr(trainer, "evaluate", Scripted([0.5, 0.4, 0.4, 0.3, 0.6, 0.7, 0.1, 0.1]))
+    record = trainer.run(spec("mono_forward", epochs=20, patience=2, schedule="greedy"), "cpu")
+    assert [(s.epochs, s.best_epoch) for s in record.stages] == [(3, 1), (5, 3)]
+
+
+def test_min_delta(monkeypatch):
+    monkeypatch.setattr(trainer, "evaluate", Scripted([0.5, 0.505, 0.507, 0.9]))
+    wanted = spec(epochs=20, patience=2)
+    wanted.training.min_delta = 0.01
+    (stage,) = trainer.run(wanted, "cpu").stages
+    assert (stage.epochs, stage.best_epoch) == (3, 1)
+
+
+def test_divergence_is_a_result():
+    wanted = spec()
+    wanted.optimizer = "sgd"  # θ ← θ − 10 (g + θ) multiplies the weights by −9 in every step
+    wanted.hyperparameters = trainer.resolve("backprop", "sgd", {"learning_rate": 10.0, "weight_decay": 1.0})
+    record = trainer.run(wanted, "cpu")
+    assert record.status == "diverged"
+    assert record.final
+    assert "not finite" in record.error
+    assert record.history[-1].train_loss is None
+    assert record.metrics.test_accuracy is None, "the test set is not touched"
+    assert math.isfinite(record.cost.train_seconds)
+
+
+def test_the_test_set_is_read_once_at_the_end(monkeypatch):
+    reads = []
+    original = trainer.evaluate
+
+    def spy(algorithm, workload, data):
+        reads.append(len(data))
+        return original(algorithm, workload, data)
+
+    monkeypatch.setattr(trainer, "evaluate", spy)
+    trainer.run(spec(epochs=2), "cpu")
+    assert reads == [288, 288, 288, 360]
+
+
+def test_data_order_is_the_same_for_every_algorithm(monkeypatch):
+    orders = {}
+    for name in ("backprop", "mono_forward"):
+        cls = trainer.algorithms.find(name)
+        seen, step = [], cls.step
+
+        def spy(self, inputs, labels, step=step, seen=seen):
+            seen.append(labels.clone())
+            return step(self, inputs, labels)
+
+        monkeypatch.setattr(cls, "step", spy)
+        trainer.run(spec(name, epochs=1), "cpu")
+        orders[name] = seen[-(1149 // 32) :]
+    assert all(torch.equal(a, b) for a, b in zip(*orders.values(), strict=True))
+
+
+def test_an_epoch_sees_every_sample_at_most_once():
+    data = workloads.find("digits-mlp").load("cpu").train
+    marked = workloads.Split(torch.arange(len(data)).float()[:, None], data.targets)
+    seen = torch.cat([inputs[:, 0] for inputs, _ in trainer.batches(marked, 32, trainer.stream(0, "order"))])
+    assert len(seen) == 35 * 32 == len(seen.unique())
+
+
+def test_streams_are_apart():
+    draws = {purpose: torch.rand(1, generator=trainer.stream(0, purpose)).item() for purpose in ("order", "algorithm")}
+    assert len({*draws.values()}) == 2
+
+
+def test_shares():
+    assert trainer.shares(10, 3) == [4, 3, 3]
+    assert trainer.shares(1, 3) == [1, 1, 1], "every stage gets a pass"
+
+
+def test_wrong_requests():
+    with pytest.raises(RequestError, match="smaller"):
+        trainer.run(spec(batch_size=2000), "cpu")
+    with pytest.raises(RequestError, match="choose a workload of kind mlp"):
+        trainer.check_compatible("forward_forward", workloads.find("fashion-cnn"))
+    with pytest.raises(RequestError, match="not available"):
+        trainer.find_device(f"cuda:{torch.cuda.device_count()}")
+    with pytest.raises(RequestError, match="unknown"):
+        trainer.find_device("tpu")
