@@ -35,7 +35,7 @@ class Estimate:
 
 
 def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) -> Estimate:
-    """Time a few steps and one batch of validation of each stage, in this process.
+    """Time a few steps and batches of validation of each stage, in this process.
 
     Raises
     ------
@@ -48,36 +48,34 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
     data = workload.load(device, data_dir)
     algorithm = trainer.build(spec, workload, device)
     setup_seconds = time.perf_counter() - begin
-    boundary = spec.measurement.boundary or (("gpu",) if spec.device == "cuda" else ("cpu",))
     meters = trainer.meters_of(device)
-    session = Session(meters, torch.cuda.synchronize if spec.device == "cuda" else lambda: None)
+    session = trainer.session_of(spec, meters)
     epoch_seconds = []
     window_begin = session.phase("timed")
+    batch = next(trainer.batches(data.train, spec.training.batch_size, trainer.stream(0, "estimate")))
+    size = trainer.EVALUATION_BATCH
+    sample = workloads.Split(data.validation.inputs[:size], data.validation.targets[:size])
     for stage in algorithm.stages():
         algorithm.begin(stage)
-        inputs, targets = next(trainer.batches(data.train, spec.training.batch_size, trainer.stream(0, "estimate")))
-        algorithm.step(inputs, targets)
-        steps = [timed(lambda: algorithm.step(inputs, targets), session) for _ in range(TIMED_STEPS)]  # noqa: B023
-        sample = workloads.Split(
-            data.validation.inputs[: trainer.EVALUATION_BATCH], data.validation.targets[: trainer.EVALUATION_BATCH]
-        )
-        validation = timed(lambda: trainer.evaluate(algorithm, workload, sample), session)  # noqa: B023
-        epoch_seconds.append(
-            statistics.median(steps) * (len(data.train) // spec.training.batch_size)
-            + validation * len(data.validation) / len(sample)
-        )
+        step = median_seconds(lambda: algorithm.step(*batch), session)
+        validation = median_seconds(lambda: trainer.evaluate(algorithm, workload, sample), session)
+        steps = len(data.train) // spec.training.batch_size
+        epoch_seconds.append(step * steps + validation * len(data.validation) / len(sample))
     window_end = session.stop()
-    total, quality = boundary_joules(session.window(window_begin, window_end), boundary)
+    total, quality = boundary_joules(session.window(window_begin, window_end), trainer.boundary_of(spec))
     for meter in meters:
         meter.close()
     watts = None if total is None else total / (window_end.time - window_begin.time)
     return Estimate(setup_seconds, tuple(epoch_seconds), watts, quality)
 
 
-def timed(action: Callable[[], object], session: Session) -> float:
-    """Seconds that an action takes on the device."""
-    session.synchronize()
-    begin = time.perf_counter()
-    action()
-    session.synchronize()
-    return time.perf_counter() - begin
+def median_seconds(action: Callable[[], object], session: Session) -> float:
+    """Median time that an action takes on the device, after one that does not count."""
+    seconds = []
+    for _ in range(1 + TIMED_STEPS):
+        session.synchronize()
+        begin = time.perf_counter()
+        action()
+        session.synchronize()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[1:])

@@ -186,10 +186,9 @@ class Run:
         self.data_dir = data_dir
         self.on_evaluation = on_evaluation
         self.prune = prune
-        self.boundary = spec.measurement.boundary or (("gpu",) if spec.device == "cuda" else ("cpu",))
+        self.boundary = boundary_of(spec)
         self.meters = meters
-        synchronize = torch.cuda.synchronize if spec.device == "cuda" else lambda: None
-        self.session = Session(meters, synchronize)
+        self.session = session_of(spec, meters)
         self.progress = Progress()
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -400,6 +399,16 @@ def meters_of(device: str) -> list[Meter]:
     if device == "cpu":
         return open_meters(device)
     return open_meters(device, str(torch.cuda.get_device_properties(device).uuid))
+
+
+def boundary_of(spec: RunSpec) -> tuple[str, ...]:
+    """The components whose joules count: the study's choice, else the device that trains."""
+    return spec.measurement.boundary or (("gpu",) if spec.device == "cuda" else ("cpu",))
+
+
+def session_of(spec: RunSpec, meters: Sequence[Meter]) -> Session:
+    """A session that waits for the run's device at every edge."""
+    return Session(meters, torch.cuda.synchronize) if spec.device == "cuda" else Session(meters)
 
 
 def run(

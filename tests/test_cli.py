@@ -55,7 +55,7 @@ MISTAKES = {
     "out of range": ((*TRAIN, "--set", "learning_rate=-1"), "learning_rate = -1 is not accepted: it must be greater"),
     "above range": ((*TRAIN, "--set", "learning_rate=1e9"), "less than or equal to 10"),
     "wrong type": ((*TRAIN, "--set", "learning_rate=fast"), "valid number"),
-    "not a choice": (("train", "mono_forward", "-w", "digits-mlp", "--set", "schedule=lazy"), "'simultaneous' or 'greedy'"),
+    "not a choice": (("train", "mono_forward", "-w", "digits-mlp", "--set", "schedule=lazy"), "or 'greedy'"),
     "epochs": ((*TRAIN, "--epochs", "0"), "--epochs"),
     "batch size": ((*TRAIN, "--batch-size", "5000"), "batch_size = 5000 is more than the 1149 training samples"),
     "device": ((*TRAIN, "--device", "cuda:77"), "not available"),

@@ -139,21 +139,40 @@ def test_a_changed_budget_is_tuned_anew_and_old_runs_are_not_reported(finished, 
     assert {cell.trials for cell in ResultsFolder(folder / "results" / "small").tuned_cells()} == {2}
 
 
-@pytest.mark.parametrize("wait_for", ["trial", "final"])
-def test_a_killed_study_goes_on_and_makes_every_run_once(study_file, finished, tmp_path, bpfree, wait_for):
-    """SIGKILL in the midst of tuning, and of the final runs; the second call ends as if nothing had happened."""
-    results = tmp_path / "results"
+def start(study_file, tmp_path, results, wait_for):
+    """A study in a session of its own, as in a terminal, once it has made its first run of a kind."""
     command = [sys.executable, "-m", "bpfree", "study", str(study_file), "--results", str(results)]
     command += ["--output", str(tmp_path / "reports")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not any(role == wait_for for role, *_ in runs(results / "small")):
         assert time.monotonic() < deadline
         assert driver.poll() is None, "it must still be at work"
         time.sleep(0.05)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
+    return driver
+
+
+def test_ctrl_c_keeps_every_finished_run(study_file, finished, tmp_path):
+    results = tmp_path / "results"
+    driver = start(study_file, tmp_path, results, "final")
+    os.killpg(driver.pid, signal.SIGINT)
+    _, stderr = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert "Traceback" not in stderr
+    assert "call again to go on" in stderr
+    assert any(role == "final" for role, *_ in runs(results / "small"))
+
+
+@pytest.mark.parametrize("wait_for", ["trial", "final"])
+def test_a_killed_study_goes_on_and_makes_every_run_once(study_file, finished, tmp_path, bpfree, wait_for):
+    """SIGKILL in the midst of tuning, and of the final runs; the second call ends as if nothing had happened."""
+    results = tmp_path / "results"
+    driver = start(study_file, tmp_path, results, wait_for)
+    driver.kill()
+    driver.communicate()
     done = bpfree("study", study_file, "--results", results, "--output", tmp_path / "reports")
     assert done.returncode == 0, done.stderr
     found = runs(results / "small")

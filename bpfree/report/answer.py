@@ -11,12 +11,15 @@ def sentences(summary: Summary) -> list[str]:
     found = []
     for workload in summary.workloads:
         found += of_workload(workload, many=len(summary.workloads) > 1)
-    seeds = min((len(m.completed) for w in summary.workloads for m in w.methods), default=0)
-    small = " That is a small sample: small effects stay hidden." if seeds < SMALL_SAMPLE else ""
-    found.append(
-        f"Every figure is from {seeds} seeds a method, paired by seed.{small} "
-        f"Intervals are at {summary.confidence:.0%} for the study as a whole (Holm)."
-    )
+    seeds = {m.accuracy.n for w in summary.workloads for m in w.methods if m.accuracy}
+    if seeds:
+        few, many = min(seeds), max(seeds)
+        count = f"{few} to {many}" if few < many else f"{few}"
+        small = " That is a small sample: small effects stay hidden." if few < SMALL_SAMPLE else ""
+        found.append(
+            f"Every figure is from {count} seed{'s' if many > 1 else ''} a method, paired by seed.{small} "
+            f"Intervals are at {summary.confidence:.0%} for the study as a whole (Holm)."
+        )
     qualities = {workload.quality for workload in summary.workloads}
     if qualities == {"modelled"}:
         found.append(
@@ -45,11 +48,13 @@ def of_workload(workload: Workload, many: bool) -> list[str]:
         f"{place.strip()} the highest mean test accuracy is {form.title(best.name)}’s, "
         f"{form.percent(best.accuracy.estimate)} % ({form.accuracy(best.accuracy)[1]})."
     ]
-    baseline = workload.baseline
-    if baseline is None:
-        return found
     found += [
         against(method, workload) for method in workload.methods if method.reference and method.accuracy_difference
+    ]
+    found += [
+        f"{form.title(method.name)} has no completed run, so nothing is said of it."
+        for method in workload.methods
+        if not method.completed
     ]
     return found
 

@@ -136,8 +136,8 @@ def summarise(path: Path) -> Summary:
     folder = ResultsFolder(path)
     if not (path / "study.toml").is_file():
         raise WorldError(f"{path} is not the results folder of a study: it has no study.toml")
-    study = tomllib.loads((path / "study.toml").read_text())
-    plan = json.loads((path / "plan.json").read_text()) if (path / "plan.json").is_file() else None
+    study = parsed(path / "study.toml", tomllib.loads, ("name", "workloads", "algorithms", "baseline"))
+    plan = parsed(path / "plan.json", json.loads, ("final_runs",)) if (path / "plan.json").is_file() else None
     everything = list(folder.records())
     ours = set(plan["final_runs"]) if plan else {r.id for r in everything if r.spec.role == "final"}
     finals = [record for record in everything if record.id in ours]
@@ -149,6 +149,22 @@ def summarise(path: Path) -> Summary:
     adjust([method for workload in workloads for method in workload.methods], confidence)
     trials = [record for record in everything if record.spec.role == "trial"]
     return Summary(study, path, workloads, confidence, len(ours), finals, trials)
+
+
+def parsed(path: Path, parser: Callable[[str], dict[str, Any]], needed: Sequence[str]) -> dict[str, Any]:
+    """A file of the folder that is no record.
+
+    Raises
+    ------
+    WorldError
+        It is damaged.
+    """
+    try:
+        found = parser(path.read_text())
+        return found | {name: found[name] for name in needed}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise WorldError(f"{path} cannot be read ({reason}): run the study again and it is written anew") from None
 
 
 def summarise_workload(
@@ -191,7 +207,7 @@ def fill(method: Method, confidence: float) -> None:
         return mean_interval(values, confidence) if values else None
 
     method.accuracy = interval(accuracy_of)
-    method.joules = interval(joules_of)
+    method.joules = interval(joules_of) if energy_quality([method]) != "mixed" else None
     method.seconds = interval(seconds_of)
     method.epochs = interval(lambda r: r.cost.epochs if r.cost else None)
     method.host_bytes = mean(method.values(lambda r: r.cost.peak_host_bytes if r.cost else None))
@@ -224,12 +240,18 @@ def compare(method: Method, quality: str, confidence: float) -> None:
         return kind(method.values(figure), method.reference.values(figure), confidence)
 
     method.accuracy_difference = against(accuracy_of, difference)
-    if quality in ("measured", "modelled"):
+    compared = quality in ("measured", "modelled")
+    if compared:
         method.energy_ratio = against(joules_of, ratio)
+
+    def factor(figure: Callable[[Record], float | None]) -> Comparison | None:
+        # Of the runs that the energy ratio is of, so that the product is exact.
+        return against(lambda r: None if compared and joules_of(r) is None else figure(r), ratio)
+
     method.factors = {
-        "steps": against(lambda r: r.cost.steps if r.cost else None, ratio),
-        "time per step": against(seconds_per_step, ratio),
-        "power": against(watts_of, ratio),
+        "steps": factor(lambda r: r.cost.steps if r.cost else None),
+        "time per step": factor(seconds_per_step),
+        "power": factor(watts_of) if compared else None,
         "time": against(seconds_of, ratio),
     }
 

@@ -10,10 +10,12 @@ import logging
 import math
 import os
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pooch
@@ -21,14 +23,16 @@ from numpy.typing import NDArray
 
 from bpfree.errors import DataError
 
-TIMEOUT_SECONDS = 10
+CONNECT_SECONDS, READ_SECONDS = 4, 10
+"""Patience with a mirror: for each of its addresses, and for each packet."""
+CHUNK_BYTES = 1 << 16
 IDX_UNSIGNED_BYTES = 8
 DIGITS_TEST_SAMPLES, DIGITS_DIVISION = 360, 0
 
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images (n, channels, height, width) as unsigned bytes, and labels (n,) as 64-bit integers."""
+    """Images (n, channels, height, width) as unsigned bytes, and labels (n,) as 64-bit integers; maybe read-only."""
 
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
@@ -101,7 +105,8 @@ def read_idx_dataset(dataset: Dataset, data_dir: Path | None) -> Arrays:
 def places(data_dir: Path | None) -> list[Path]:
     """Where files are looked for, in order; the last is the cache, which downloads go to."""
     named = [data_dir, os.environ.get("BPFREE_DATA")]
-    return [*(Path(place).expanduser() for place in named if place), Path(pooch.os_cache("bpfree"))]
+    roots = [*(Path(place).expanduser() for place in named if place), Path(pooch.os_cache("bpfree"))]
+    return list(dict.fromkeys(roots))
 
 
 def find(dataset: Dataset, file: IdxFile, data_dir: Path | None) -> Path:
@@ -110,14 +115,17 @@ def find(dataset: Dataset, file: IdxFile, data_dir: Path | None) -> Path:
     Raises
     ------
     DataError
-        It is nowhere and cannot be downloaded.
+        It is nowhere and cannot be downloaded, or a place cannot be looked into.
     """
     roots = places(data_dir)
     for root in roots:
         for name in (f"{file.name}.gz", file.name):
             path = root / dataset.folder / name
-            if path.is_file():
-                return path
+            try:
+                if path.is_file():
+                    return path
+            except OSError as error:
+                raise unreadable(path, error) from None
     return download(dataset, file, roots)
 
 
@@ -131,23 +139,56 @@ def download(dataset: Dataset, file: IdxFile, roots: Sequence[Path]) -> Path:
     DataError
         No mirror gives it, or the cache cannot be written.
     """
-    folder, reason = roots[-1] / dataset.folder, ""
+    folder, name = roots[-1] / dataset.folder, f"{file.name}.gz"
+    check_writable(folder, name)
     pooch.get_logger().setLevel(logging.ERROR)
-    fetch = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS, progressbar=sys.stderr.isatty())
+    fetch = pooch.HTTPDownloader(
+        timeout=(CONNECT_SECONDS, READ_SECONDS), progressbar=sys.stderr.isatty(), chunk_size=CHUNK_BYTES
+    )
+    reasons = []
     for mirror in dataset.mirrors:
         try:
-            got = pooch.retrieve(
-                mirror + file.name + ".gz", known_hash=f"md5:{file.packed_md5}", fname=f"{file.name}.gz", path=folder,
-                downloader=fetch,
-            )  # fmt: skip
-            return Path(got)
+            known = f"md5:{file.packed_md5}"
+            return Path(pooch.retrieve(mirror + name, known_hash=known, fname=name, path=folder, downloader=fetch))
         except (OSError, ValueError) as error:  # ValueError: pooch found another MD5
-            reason = str(error).splitlines()[0][:200]
+            reasons.append(f"{urlsplit(mirror).netloc}: {why(error)}")
     looked = ", ".join(str(root / dataset.folder) for root in roots)
     raise DataError(
-        f"{file.name}.gz of {dataset.name} is not in {looked} and cannot be downloaded ({reason}): "
-        "put the file there or name its folder with --data-dir or BPFREE_DATA"
+        f"{name} of {dataset.name} is not in {looked} and cannot be downloaded ({'; '.join(reasons)}): put it there, "
+        f"or name the folder that holds {dataset.folder} with --data-dir or BPFREE_DATA"
     )
+
+
+def check_writable(folder: Path, name: str) -> None:
+    """Tell a full or locked cache from a mirror's failure.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"{name} cannot be downloaded to {folder} ({error.strerror}): make that folder writable, "
+            "or name one that holds the data with --data-dir or BPFREE_DATA"
+        ) from None
+
+
+def why(error: OSError | ValueError) -> str:
+    """In a few words, why a mirror did not give a file; the exceptions are those of pooch and requests."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"HTTP status {response.status_code}"
+    kind = type(error).__name__
+    if "Timeout" in kind:
+        return "no answer in time"
+    if kind == "ValueError":
+        return "the file there has another MD5"
+    return getattr(error, "strerror", None) or "no connection, or it broke"
 
 
 def read_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
@@ -169,7 +210,7 @@ def read_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
         raise damaged(path, str(error)) from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): check its permissions") from None
+        raise unreadable(path, error) from None
 
 
 def parse_idx(content: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -192,6 +233,11 @@ def parse_idx(content: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 def damaged(path: Path, reason: str) -> DataError:
     """The error for a file that is not what it should be."""
     return DataError(f"{path} is damaged ({reason}): delete it and it will be downloaded again")
+
+
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a file that the system does not give."""
+    return DataError(f"{path} cannot be read ({error.strerror}): check its permissions")
 
 
 MNIST_SHAPES = ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,))
