@@ -91,16 +91,16 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train one network with one algorithm and print its record."""
-    from bpfree import trainer, workloads
+    from bpfree import assembly, trainer, workloads
     from bpfree.meters import intensity
     from bpfree.progress import evaluation_line, result_line
     from bpfree.records import MeasurementSettings, ResultsFolder, RunSpec, TrainingSettings
 
-    trainer.check_compatible(algorithm, workloads.find(workload))
-    hyperparameters = trainer.resolve(algorithm, optimizer, parse_settings(settings))
+    assembly.check_compatible(algorithm, workloads.find(workload))
+    hyperparameters = assembly.resolve(algorithm, optimizer, parse_settings(settings))
     if country:
         intensity(country)
-    torch_device = trainer.find_device(device)
+    torch_device = assembly.find_device(device)
     spec = RunSpec(
         workload=workload, algorithm=algorithm, optimizer=optimizer, hyperparameters=hyperparameters, seed=seed,
         training=TrainingSettings(max_epochs=epochs, batch_size=batch_size, patience=patience, min_delta=0.0),
@@ -176,11 +176,11 @@ def places_of(study: "Study", results: Path, device: str, data_dir: Path | None,
     """Folder, device and workers of a study."""
     import os
 
-    from bpfree import trainer
+    from bpfree import assembly
     from bpfree.driver import Places
     from bpfree.records import ResultsFolder
 
-    torch_device = trainer.find_device(device)
+    torch_device = assembly.find_device(device)
     default = len(os.sched_getaffinity(0)) if torch_device == "cpu" else 1
     return Places(ResultsFolder(results / study.name), torch_device, data_dir, workers or default)
 

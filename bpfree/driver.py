@@ -135,10 +135,10 @@ def grams(joules: float, settings: MeasurementSettings) -> float | None:
 
 def default_spec(planned: Plan, index: int) -> RunSpec:
     """A run of a cell at its defaults."""
-    from bpfree import trainer
+    from bpfree import assembly
 
     cell = planned.cells[index]
-    return planned.spec(cell, trainer.resolve(cell.algorithm, cell.optimizer, cell.fixed), TRIAL_SEED, role="trial")
+    return planned.spec(cell, assembly.resolve(cell.algorithm, cell.optimizer, cell.fixed), TRIAL_SEED, role="trial")
 
 
 def known_cells(planned: Plan, folder: ResultsFolder) -> dict[str, TunedCell]:

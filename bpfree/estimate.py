@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from bpfree import trainer, workloads
+from bpfree import assembly, trainer, workloads
 from bpfree.meters import Session, boundary_joules
 from bpfree.records import Quality, RunSpec
 
@@ -46,13 +46,13 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
     torch.set_num_threads(threads)
     workload = workloads.find(spec.workload)
     data = workload.load(device, data_dir)
-    algorithm = trainer.build(spec, workload, device)
+    algorithm = assembly.build(spec, workload, device)
     setup_seconds = time.perf_counter() - begin
-    meters = trainer.meters_of(device)
-    session = trainer.session_of(spec, meters)
+    meters = assembly.meters_of(device)
+    session = assembly.session_of(spec, meters)
     epoch_seconds = []
     window_begin = session.phase("timed")
-    batch = next(trainer.batches(data.train, spec.training.batch_size, trainer.stream(0, "estimate")))
+    batch = next(trainer.batches(data.train, spec.training.batch_size, assembly.stream(0, "estimate")))
     size = trainer.EVALUATION_BATCH
     sample = workloads.Split(data.validation.inputs[:size], data.validation.targets[:size])
     for stage in algorithm.stages():
@@ -62,7 +62,7 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
         steps = len(data.train) // spec.training.batch_size
         epoch_seconds.append(step * steps + validation * len(data.validation) / len(sample))
     window_end = session.stop()
-    total, quality = boundary_joules(session.window(window_begin, window_end), trainer.boundary_of(spec))
+    total, quality = boundary_joules(session.window(window_begin, window_end), assembly.boundary_of(spec))
     for meter in meters:
         meter.close()
     watts = None if total is None else total / (window_end.time - window_begin.time)

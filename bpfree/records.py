@@ -4,6 +4,7 @@ Everything downstream (statistics, report, export) reads records alone, so a run
 another machine. Units: seconds, joules, bytes; accuracies are fractions in 0-1; what was not measured is null.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -310,6 +311,8 @@ class ResultsFolder:
             temporary.write_text(text)
             temporary.replace(target)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise unwritable(self.path, error) from None
         return target
 

@@ -24,7 +24,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from bpfree import __version__
 from bpfree.errors import RequestError
@@ -40,9 +40,9 @@ TRIAL_SEED = 1_000_000
 
 
 class Section(BaseModel):
-    """Base of the tables of a study file: no unknown fields."""
+    """Base of the tables of a study file: no unknown fields, finite numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Training(Section):
@@ -116,7 +116,7 @@ class Study(Section):
     workloads: Annotated[list[str], Field(min_length=1)]
     algorithms: Annotated[list[AlgorithmEntry], Field(min_length=1)]
     optimizers: Annotated[list[str], Field(min_length=1)] = ["adamw"]
-    baseline: str = "backprop"
+    baseline: Annotated[str, Field(validate_default=True)] = "backprop"
     seeds: list[int] = [0, 1, 2, 3, 4]
     training: Training = Training()
     tuning: Tuning | None = None
@@ -148,15 +148,20 @@ class Study(Section):
             raise ValueError(f"each seed must be from 0 to {TRIAL_SEED - 1}: larger ones are the trials'")
         return value
 
-    @model_validator(mode="after")
-    def _names_are_consistent(self) -> "Study":
-        names = [entry.name for entry in self.algorithms]
-        for field, values in (("workloads", self.workloads), ("algorithms", names), ("optimizers", self.optimizers)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"{field} names something twice")
-        if self.baseline not in names:
-            raise ValueError(f"baseline = '{self.baseline}' is not among the algorithms")
-        return self
+    @field_validator("workloads", "algorithms", "optimizers")
+    @classmethod
+    def _names_are_distinct(cls, value: list[Any]) -> list[Any]:
+        names = [item.name if isinstance(item, AlgorithmEntry) else item for item in value]
+        if len(set(names)) < len(names):
+            raise ValueError("must not name anything twice")
+        return value
+
+    @field_validator("baseline")
+    @classmethod
+    def _baseline_takes_part(cls, value: str, info: ValidationInfo) -> str:
+        if value not in [entry.name for entry in info.data.get("algorithms", [])]:
+            raise ValueError(f"'{value}' is not among the algorithms")
+        return value
 
     @property
     def digest(self) -> str:
@@ -186,21 +191,26 @@ def load(path: Path) -> Study:
         first = error.errors()[0]
         place = [str(part) for part in first["loc"]]
         message = first["msg"].removeprefix("Value error, ")
-        where = f"{path}, line {line_of(text, place)}" if place else str(path)
-        raise RequestError(f"{where}: {'.'.join(place) + ': ' if place else ''}{message}") from None
+        raise RequestError(f"{path}, line {line_of(text, place)}: {'.'.join(place)}: {message}") from None
 
 
 def line_of(text: str, place: Sequence[str]) -> int:
-    """The line of a study file that sets a field, or 1 where it is missing altogether."""
-    lines = text.splitlines()
-    start = 0
-    for depth, name in enumerate(place):
-        for number in range(start, len(lines)):
-            header = re.match(rf"\s*\[+\s*{re.escape(name)}\s*\]", lines[number]) if depth == 0 else None
-            if header or re.match(rf"\s*{re.escape(name)}\s*=", lines[number]):
-                start = number
-                break
-    return start + 1
+    """The line of a study file that sets a field; where it is missing, that of what should hold it, or 1."""
+    table, paths = "", []
+    for line in text.split("\n"):
+        if header := re.match(r"\s*\[\[?\s*([\w.-]+)\s*\]", line):
+            table = header[1]
+            paths.append(f"{table}.")
+        elif key := re.match(r"""\s*["']?([\w.-]+)["']?\s*=""", line):
+            paths.append(f"{table}.{key[1]}.".removeprefix("."))
+        else:
+            paths.append("")
+    for length in range(len(place), 0, -1):
+        wanted = ".".join(place[:length]) + "."
+        for number, path in enumerate(paths, 1):
+            if path.startswith(wanted):
+                return number
+    return 1
 
 
 def to_toml(study: Study) -> str:
@@ -215,12 +225,12 @@ def to_toml(study: Study) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A value in TOML's syntax, which is JSON's for all but tables."""
+    """A value in TOML's syntax, which is JSON's for all but tables and the character 7F."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 @dataclass(frozen=True)
@@ -285,15 +295,15 @@ def plan(study: Study, device: Device) -> Plan:
         An unknown name, a value out of bounds, an algorithm that a workload's network does not suit, or a pruner
         with an algorithm of several stages.
     """
-    from bpfree import trainer, workloads
+    from bpfree import assembly, workloads
     from bpfree.meters import intensity
 
     if study.measurement.country or study.measurement.carbon_intensity is not None:
         intensity(study.measurement.country, study.measurement.carbon_intensity)
     cells = []
     for workload, entry, optimizer in product(study.workloads, study.algorithms, study.optimizers):
-        trainer.check_compatible(entry.name, workloads.find(workload))
-        resolved = trainer.resolve(entry.name, optimizer, entry.fixed)
+        assembly.check_compatible(entry.name, workloads.find(workload))
+        resolved = assembly.resolve(entry.name, optimizer, entry.fixed)
         if study.tuning and study.tuning.pruner != "none" and resolved.get("schedule") == "greedy":
             raise RequestError(
                 f"pruner = '{study.tuning.pruner}' is unfair to {entry.name}, which trains in several stages: "

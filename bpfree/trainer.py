@@ -4,24 +4,22 @@ The trainer alone owns loops, clocks, stopping, checkpoints and meters; an algor
 is read back from the device within an epoch: losses add up there and are read once at its end.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bpfree import algorithms, environment, optimizers, workloads
+from bpfree import environment, workloads
 from bpfree.algorithms import Algorithm, Stage
+from bpfree.assembly import boundary_of, build, meters_of, session_of, stream
 from bpfree.errors import RequestError, WorldError
-from bpfree.hyperparameters import HyperparameterSet, split
-from bpfree.meters import Edge, Meter, Session, boundary_joules, carbon_of, open_meters, peak_host_bytes
+from bpfree.meters import Edge, Meter, boundary_joules, carbon_of, peak_host_bytes
 from bpfree.records import Cost, Evaluation, Metrics, Record, RunSpec, StageSummary
 from bpfree.workloads import Data, Split, Workload
 
@@ -33,67 +31,6 @@ Prune = Callable[[int, float], bool]
 
 class Diverged(Exception):
     """The training loss is not finite."""
-
-
-def stream(seed: int, purpose: str, device: str | torch.device = "cpu") -> torch.Generator:
-    """A random generator of its own for each purpose of a run, so that one cannot shift another."""
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
-
-
-def resolve(algorithm: str, optimizer: str, values: dict[str, Any]) -> dict[str, Any]:
-    """All hyperparameters of a pair: the given values, checked, and the defaults of the rest.
-
-    Raises
-    ------
-    RequestError
-        An unknown name or a value out of bounds.
-    """
-    own, opt = split_hyperparameters(algorithm, optimizer, values)
-    return {**own.model_dump(), **opt.model_dump()}
-
-
-def split_hyperparameters(
-    algorithm: str, optimizer: str, values: dict[str, Any]
-) -> tuple[HyperparameterSet, HyperparameterSet]:
-    """The algorithm's and the optimizer's part of flat hyperparameters."""
-    own, opt = split(values, algorithms.find(algorithm).Hyperparameters, optimizers.find(optimizer).hyperparameters)
-    return own, opt
-
-
-def check_compatible(algorithm: str, workload: Workload) -> None:
-    """Refuse an algorithm that is not defined for a workload's network.
-
-    Raises
-    ------
-    RequestError
-        It is not; the message says what would fit.
-    """
-    fits = algorithms.find(algorithm).architectures
-    if workload.architecture not in fits:
-        others = [w.name for w in workloads.WORKLOADS.values() if w.architecture in fits]
-        raise RequestError(
-            f"{algorithm} is not defined for {workload.name} ({workload.architecture}): "
-            f"choose a workload of kind {' or '.join(fits)}, e.g. {', '.join(others[:3])}"
-        )
-
-
-def build(spec: RunSpec, workload: Workload, device: str) -> Algorithm:
-    """The algorithm of a run on a freshly initialised network."""
-    own, opt = split_hyperparameters(spec.algorithm, spec.optimizer, spec.hyperparameters)
-    entry = optimizers.find(spec.optimizer)
-    network = workload.network(spec.seed)
-
-    def make_optimizer(parameters: Any, **overrides: Any) -> torch.optim.Optimizer:
-        return entry.build(parameters, opt.model_copy(update=overrides))
-
-    return algorithms.find(spec.algorithm)(
-        [block.to(device) for block in network.blocks],
-        network.head.to(device),
-        own,
-        make_optimizer,
-        stream(spec.seed, "algorithm", device),
-    )
 
 
 def shares(max_epochs: int, stages: int) -> list[int]:
@@ -370,45 +307,6 @@ class Run:
 def snapshot(stage: Stage) -> list[dict[str, Tensor]]:
     """A copy of the weights and buffers that a stage trains."""
     return [{name: value.clone() for name, value in module.state_dict().items()} for module in stage.modules]
-
-
-def find_device(wanted: str) -> str:
-    """The torch device for `auto`, `cpu`, `cuda` or `cuda:i`.
-
-    Raises
-    ------
-    RequestError
-        It is not available.
-    """
-    if wanted == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if wanted == "cpu":
-        return "cpu"
-    name, _, index = wanted.partition(":")
-    if name != "cuda" or (index and not index.isdigit()):
-        raise RequestError(f"device '{wanted}' is unknown: choose auto, cpu, cuda or cuda:N")
-    if int(index or 0) >= torch.cuda.device_count():
-        raise RequestError(
-            f"device '{wanted}' is not available: this PyTorch sees {torch.cuda.device_count()} CUDA devices"
-        )
-    return f"cuda:{index or 0}"
-
-
-def meters_of(device: str) -> list[Meter]:
-    """The meters of a run's device; a GPU is named by its UUID, since NVML counts otherwise than CUDA."""
-    if device == "cpu":
-        return open_meters(device)
-    return open_meters(device, str(torch.cuda.get_device_properties(device).uuid))
-
-
-def boundary_of(spec: RunSpec) -> tuple[str, ...]:
-    """The components whose joules count: the study's choice, else the device that trains."""
-    return spec.measurement.boundary or (("gpu",) if spec.device == "cuda" else ("cpu",))
-
-
-def session_of(spec: RunSpec, meters: Sequence[Meter]) -> Session:
-    """A session that waits for the run's device at every edge."""
-    return Session(meters, torch.cuda.synchronize) if spec.device == "cuda" else Session(meters)
 
 
 def run(

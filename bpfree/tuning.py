@@ -18,7 +18,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from bpfree import algorithms, optimizers, trainer, workloads
+from bpfree import algorithms, assembly, optimizers, workloads
 from bpfree.executors import LocalExecutor, outcome
 from bpfree.hyperparameters import Choice, LogUniform, SearchRange
 from bpfree.meters import Session
@@ -46,7 +46,7 @@ def tune(
         return fix(folder, plan, cell, [], [], None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(plan, cell, folder)
-    meters = trainer.meters_of(executor.device)
+    meters = assembly.meters_of(executor.device)
     session = Session(meters)
     try:
         finish_interrupted(study, cell, folder)
@@ -95,7 +95,7 @@ def open_study(plan: Plan, cell: Cell, folder: ResultsFolder) -> optuna.Study:
 
 def enqueue_defaults(study: optuna.Study, cell: Cell) -> None:
     """Make the defaults the next trial."""
-    defaults = trainer.resolve(cell.algorithm, cell.optimizer, cell.fixed)
+    defaults = assembly.resolve(cell.algorithm, cell.optimizer, cell.fixed)
     study.enqueue_trial({name: defaults[name] for name in search_space(cell)})
 
 
@@ -159,7 +159,7 @@ def run_batch(
     queue = []
     for k in range(size):
         trial = study.ask(space)
-        values = trainer.resolve(cell.algorithm, cell.optimizer, {**cell.fixed, **trial.params})
+        values = assembly.resolve(cell.algorithm, cell.optimizer, {**cell.fixed, **trial.params})
         spec = plan.spec(cell, values, TRIAL_SEED + len(done) + k, role="trial")
         trial.set_user_attr("run", spec.id)
         queue.append((trial, spec, executor.submit(spec, below)))
@@ -241,7 +241,7 @@ def fix(
 ) -> TunedCell:
     """Write the outcome down; from here on it stands."""
     given = {**cell.fixed, **(best.params if best else {})}
-    values = trainer.resolve(cell.algorithm, cell.optimizer, given)
+    values = assembly.resolve(cell.algorithm, cell.optimizer, given)
     notes = [
         f"{name} = {values[name]:.3g} is at the edge of its range ({span.describe()})"
         for name, span in (search_space(cell) if best else {}).items()

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bpfree import trainer, workloads
+from bpfree import algorithms, assembly, trainer, workloads
 from bpfree.errors import RequestError
 from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
 
@@ -15,7 +15,7 @@ def spec(algorithm="backprop", *, epochs=3, patience=5, seed=0, batch_size=32, w
         workload=workload,
         algorithm=algorithm,
         optimizer="adamw",
-        hyperparameters=trainer.resolve(algorithm, "adamw", values),
+        hyperparameters=assembly.resolve(algorithm, "adamw", values),
         seed=seed,
         training=TrainingSettings(max_epochs=epochs, batch_size=batch_size, patience=patience, min_delta=0.0),
         measurement=MeasurementSettings(warmup_steps=1, country="FRA"),
@@ -123,7 +123,7 @@ def test_min_delta(monkeypatch):
 def test_divergence_is_a_result():
     wanted = spec()
     wanted.optimizer = "sgd"  # θ ← θ − 10 (g + θ) multiplies the weights by −9 in every step
-    wanted.hyperparameters = trainer.resolve("backprop", "sgd", {"learning_rate": 10.0, "weight_decay": 1.0})
+    wanted.hyperparameters = assembly.resolve("backprop", "sgd", {"learning_rate": 10.0, "weight_decay": 1.0})
     record = trainer.run(wanted, "cpu")
     assert record.status == "diverged"
     assert record.final
@@ -149,7 +149,7 @@ def test_the_test_set_is_read_once_at_the_end(monkeypatch):
 def test_data_order_is_the_same_for_every_algorithm(monkeypatch):
     orders = {}
     for name in ("backprop", "mono_forward"):
-        cls = trainer.algorithms.find(name)
+        cls = algorithms.find(name)
         seen, step = [], cls.step
 
         def spy(self, inputs, labels, step=step, seen=seen):
@@ -165,12 +165,12 @@ def test_data_order_is_the_same_for_every_algorithm(monkeypatch):
 def test_an_epoch_sees_every_sample_at_most_once():
     data = workloads.find("digits-mlp").load("cpu").train
     marked = workloads.Split(torch.arange(len(data)).float()[:, None], data.targets)
-    seen = torch.cat([inputs[:, 0] for inputs, _ in trainer.batches(marked, 32, trainer.stream(0, "order"))])
+    seen = torch.cat([inputs[:, 0] for inputs, _ in trainer.batches(marked, 32, assembly.stream(0, "order"))])
     assert len(seen) == 35 * 32 == len(seen.unique())
 
 
 def test_streams_are_apart():
-    draws = {purpose: torch.rand(1, generator=trainer.stream(0, purpose)).item() for purpose in ("order", "algorithm")}
+    draws = {purpose: torch.rand(1, generator=assembly.stream(0, purpose)).item() for purpose in ("order", "algorithm")}
     assert len({*draws.values()}) == 2
 
 
@@ -183,8 +183,8 @@ def test_wrong_requests():
     with pytest.raises(RequestError, match="smaller"):
         trainer.run(spec(batch_size=2000), "cpu")
     with pytest.raises(RequestError, match="choose a workload of kind mlp"):
-        trainer.check_compatible("forward_forward", workloads.find("fashion-cnn"))
+        assembly.check_compatible("forward_forward", workloads.find("fashion-cnn"))
     with pytest.raises(RequestError, match="not available"):
-        trainer.find_device(f"cuda:{torch.cuda.device_count()}")
+        assembly.find_device(f"cuda:{torch.cuda.device_count()}")
     with pytest.raises(RequestError, match="unknown"):
-        trainer.find_device("tpu")
+        assembly.find_device("tpu")

@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from bpfree import trainer, tuning
+from bpfree import assembly, trainer, tuning
 from bpfree.hyperparameters import Choice, LogUniform, Uniform
 from bpfree.records import Cost, Evaluation, MeasurementSettings, Phase, Reading, Record, RunSpec, TrainingSettings
 from bpfree.study import Cell, Tuning
@@ -93,7 +93,7 @@ def test_measured_tuning_is_the_drivers_window_and_modelled_the_trials_sum():
 
 def test_pruning_ends_a_hopeless_trial():
     spec = record("modelled").spec
-    spec.hyperparameters = trainer.resolve("backprop", "adamw", {})
+    spec.hyperparameters = assembly.resolve("backprop", "adamw", {})
     spec.training = TrainingSettings(max_epochs=5, batch_size=64, patience=5, min_delta=0)
     pruned = trainer.run(spec, "cpu", prune=lambda epoch, value: epoch == 2)
     assert pruned.cost.epochs == 2

@@ -13,9 +13,9 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from bpfree.records import Phase, Record
+from bpfree.records import Phase, Reading, Record
 from bpfree.report import form
-from bpfree.report.summary import Method, Summary, Workload
+from bpfree.report.summary import Method, Summary, Workload, joules_of
 
 WIDTH, HEIGHT = 440, 260
 NAMES_WIDTH = 130
@@ -117,11 +117,15 @@ def scale(methods: Sequence[Method]) -> Any:
 
 
 def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
-    """The figures of every workload, those left out that have nothing to show."""
+    """The figures of every workload, those left out that have nothing to show or would compare unlike energies."""
     makers: Sequence[Callable[[Workload], Figure | None]] = (
         accuracy_energy, curves_by_epoch, curves_by_joules, energy_by_phase, tuning_cost
     )  # fmt: skip
-    return [(w, [figure for make in makers if (figure := make(w)) is not None]) for w in summary.workloads]
+    found = []
+    for w in summary.workloads:
+        suitable = makers if w.quality in ("measured", "modelled") else (curves_by_epoch,)
+        found.append((w, [figure for make in suitable if (figure := make(w)) is not None]))
+    return found
 
 
 def accuracy_energy(workload: Workload) -> Figure | None:
@@ -130,14 +134,14 @@ def accuracy_energy(workload: Workload) -> Figure | None:
     if not methods:
         return None
     dots = [
-        {"method": form.title(m.name), "joules": r.cost.train_joules, "accuracy": 100 * (r.metrics.test_metric or 0)}
+        {"method": form.title(m.name), "joules": joules, "accuracy": 100 * (r.metrics.test_metric or 0)}
         for m in methods
         for r in m.completed
-        if r.cost and r.cost.train_joules
+        if (joules := joules_of(r))
     ]
     means = [mean_row(m) for m in methods]
     # A wide interval may reach below zero, which a logarithmic axis cannot show.
-    floor = min(r.cost.train_joules or 0 for m in methods for r in m.completed if r.cost) / 2
+    floor = min(row["joules"] for row in dots) / 2
     for row in means:
         row["left"] = max(row["left"], floor)
     title = f"training energy in J ({workload.quality}), log scale"
@@ -182,11 +186,13 @@ def mean_row(m: Method) -> dict[str, Any]:
     }
 
 
-def curve_rows(methods: Sequence[Method], x: Callable[[Any], float | None]) -> list[dict[str, Any]]:
+def curve_rows(
+    methods: Sequence[Method], x: Callable[[Any], float | None], keep: Callable[[Record], bool] = lambda r: True
+) -> list[dict[str, Any]]:
     """One row an evaluation, one line a run."""
     return [
         {"method": form.title(m.name), "run": r.id, "x": x(e), "accuracy": 100 * e.validation_metric}
-        for m in methods for r in m.completed for e in thinned(r.history) if x(e) is not None
+        for m in methods for r in m.completed if keep(r) for e in thinned(r.history) if x(e) is not None
     ]  # fmt: skip
 
 
@@ -232,16 +238,20 @@ def curves_by_joules(workload: Workload) -> Figure | None:
     return curves(
         workload, "curves-by-joules", "Learning curves by energy",
         "The same runs over the joules spent so far, validation included. Further left at the same height is cheaper.",
-        curve_rows(methods, lambda e: e.joules),
+        curve_rows(methods, lambda e: e.joules, lambda r: joules_of(r) is not None),
         alt.X("x:Q", title=f"energy so far in J ({workload.quality})", axis=alt.Axis(format="~s")),
     )  # fmt: skip
 
 
 def phase_joules(record: Record, phase: Phase) -> float | None:
-    """Joules of a phase over the record's boundary."""
+    """Joules of a phase over the record's boundary, if they are resolved."""
     assert record.cost is not None
-    readings = [r for r in phase.readings if r.component in record.cost.boundary]
-    if not readings or any(r.joules is None for r in readings):
+    return total([r for r in phase.readings if r.component in record.cost.boundary], record.cost.joules_quality)
+
+
+def total(readings: Sequence[Reading], quality: str) -> float | None:
+    """The sum of readings that all are of the quality of the energy that they stand beside."""
+    if not readings or any(r.joules is None or r.quality != quality for r in readings):
         return None
     return sum(r.joules or 0 for r in readings)
 
@@ -267,12 +277,11 @@ def energy_by_phase(workload: Workload) -> Figure | None:
 
 
 def tuning_joules(method: Method) -> float | None:
-    """Joules of a cell's tuning over the boundary of its runs."""
-    boundary = next((r.cost.boundary for r in method.completed if r.cost), [])
-    readings = [r for r in method.tuned.readings if r.component in boundary] if method.tuned else []
-    if not readings or any(r.joules is None for r in readings):
+    """Joules of a cell's tuning over the boundary of its runs, if of their quality."""
+    cost = next((r.cost for r in method.completed if r.cost), None)
+    if cost is None or method.tuned is None:
         return None
-    return sum(r.joules or 0 for r in readings)
+    return total([r for r in method.tuned.readings if r.component in cost.boundary], cost.joules_quality)
 
 
 def tuning_cost(workload: Workload) -> Figure | None:

@@ -1,0 +1,115 @@
+"""From a specification to a run's parts: hyperparameters, network and algorithm, device, meters, randomness."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from bpfree import algorithms, optimizers, workloads
+from bpfree.algorithms import Algorithm
+from bpfree.errors import RequestError
+from bpfree.hyperparameters import HyperparameterSet, split
+from bpfree.meters import Meter, Session, open_meters
+from bpfree.records import RunSpec
+from bpfree.workloads import Workload
+
+
+def resolve(algorithm: str, optimizer: str, values: dict[str, Any]) -> dict[str, Any]:
+    """All hyperparameters of a pair: the given values, checked, and the defaults of the rest.
+
+    Raises
+    ------
+    RequestError
+        An unknown name or a value out of bounds.
+    """
+    own, opt = split_hyperparameters(algorithm, optimizer, values)
+    return {**own.model_dump(), **opt.model_dump()}
+
+
+def split_hyperparameters(
+    algorithm: str, optimizer: str, values: dict[str, Any]
+) -> tuple[HyperparameterSet, HyperparameterSet]:
+    """The algorithm's and the optimizer's part of flat hyperparameters."""
+    own, opt = split(values, algorithms.find(algorithm).Hyperparameters, optimizers.find(optimizer).hyperparameters)
+    return own, opt
+
+
+def check_compatible(algorithm: str, workload: Workload) -> None:
+    """Refuse an algorithm that is not defined for a workload's network.
+
+    Raises
+    ------
+    RequestError
+        It is not; the message says what would fit.
+    """
+    fits = algorithms.find(algorithm).architectures
+    if workload.architecture not in fits:
+        others = [w.name for w in workloads.WORKLOADS.values() if w.architecture in fits]
+        raise RequestError(
+            f"{algorithm} is not defined for {workload.name} ({workload.architecture}): "
+            f"choose a workload of kind {' or '.join(fits)}, e.g. {', '.join(others[:3])}"
+        )
+
+
+def stream(seed: int, purpose: str, device: str | torch.device = "cpu") -> torch.Generator:
+    """A random generator of its own for each purpose of a run, so that one cannot shift another."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def build(spec: RunSpec, workload: Workload, device: str) -> Algorithm:
+    """The algorithm of a run on a freshly initialised network."""
+    own, opt = split_hyperparameters(spec.algorithm, spec.optimizer, spec.hyperparameters)
+    entry = optimizers.find(spec.optimizer)
+    network = workload.network(spec.seed)
+
+    def make_optimizer(parameters: Any, **overrides: Any) -> torch.optim.Optimizer:
+        return entry.build(parameters, opt.model_copy(update=overrides))
+
+    return algorithms.find(spec.algorithm)(
+        [block.to(device) for block in network.blocks],
+        network.head.to(device),
+        own,
+        make_optimizer,
+        stream(spec.seed, "algorithm", device),
+    )
+
+
+def find_device(wanted: str) -> str:
+    """The torch device for `auto`, `cpu`, `cuda` or `cuda:i`.
+
+    Raises
+    ------
+    RequestError
+        It is not available.
+    """
+    if wanted == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if wanted == "cpu":
+        return "cpu"
+    name, _, index = wanted.partition(":")
+    if name != "cuda" or (index and not index.isdigit()):
+        raise RequestError(f"device '{wanted}' is unknown: choose auto, cpu, cuda or cuda:N")
+    if int(index or 0) >= torch.cuda.device_count():
+        raise RequestError(
+            f"device '{wanted}' is not available: this PyTorch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return f"cuda:{index or 0}"
+
+
+def meters_of(device: str) -> list[Meter]:
+    """The meters of a run's device; a GPU is named by its UUID, since NVML counts otherwise than CUDA."""
+    if device == "cpu":
+        return open_meters(device)
+    return open_meters(device, str(torch.cuda.get_device_properties(device).uuid))
+
+
+def boundary_of(spec: RunSpec) -> tuple[str, ...]:
+    """The components whose joules count: the study's choice, else the device that trains."""
+    return spec.measurement.boundary or (("gpu",) if spec.device == "cuda" else ("cpu",))
+
+
+def session_of(spec: RunSpec, meters: Sequence[Meter]) -> Session:
+    """A session that waits for the run's device at every edge."""
+    return Session(meters, torch.cuda.synchronize) if spec.device == "cuda" else Session(meters)
