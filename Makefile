@@ -16,7 +16,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed: name one with make PYTHON=python3.12 …"; exit 1; }
 	@echo "Creating .venv (a minute or two)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
@@ -45,5 +45,5 @@ lint: $(READY) ## ruff, mypy and the one-way imports
 	@$(BIN)/lint-imports
 
 clean: ## remove .venv and caches; results and reports stay
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
 	@find bpfree tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,6 +18,7 @@ import json
 import random
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -197,9 +198,13 @@ def load(path: Path) -> Study:
 def line_of(text: str, place: Sequence[str]) -> int:
     """The line of a study file that sets a field; where it is missing, that of what should hold it, or 1."""
     table, paths = "", []
+    entries: Counter[str] = Counter()
     for line in text.split("\n"):
-        if header := re.match(r"\s*\[\[?\s*([\w.-]+)\s*\]", line):
-            table = header[1]
+        if header := re.match(r"\s*(\[\[?)\s*([\w.-]+)\s*\]", line):
+            table = header[2]
+            if header[1] == "[[":
+                table = f"{header[2]}.{entries[header[2]]}"
+                entries[header[2]] += 1
             paths.append(f"{table}.")
         elif key := re.match(r"""\s*["']?([\w.-]+)["']?\s*=""", line):
             paths.append(f"{table}.{key[1]}.".removeprefix("."))

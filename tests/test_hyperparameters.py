@@ -5,7 +5,7 @@ from itertools import product
 from typing import Annotated
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -72,6 +72,7 @@ def test_a_value_out_of_bounds_is_refused(name, value, bound):
     assert bound in message
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=True))
 def test_bounds_hold_for_every_number(value):
     if 0 < value <= 100:
@@ -113,6 +114,7 @@ def test_ranges_in_words():
     assert Choice(("greedy", 2)).describe() == "greedy | 2"
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_edges_are_two_per_cent_of_the_width(share):
     at_edge = min(share, 1 - share) < 0.02
@@ -147,7 +149,7 @@ def test_a_shared_knob_has_one_range():
             assert ranges.setdefault(knob, span) == span
 
 
-@pytest.mark.parametrize(("algorithm", "optimizer"), product(ALGORITHMS, OPTIMIZERS))
+@pytest.mark.parametrize(("algorithm", "optimizer"), list(product(ALGORITHMS, OPTIMIZERS)))
 def test_names_are_unique_within_a_pair(algorithm, optimizer):
     own, opt = ALGORITHMS[algorithm].Hyperparameters, OPTIMIZERS[optimizer].hyperparameters
     assert not own.model_fields.keys() & opt.model_fields.keys()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from bpfree import algorithms, trainer
+from bpfree import algorithms, assembly, trainer
 from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
 from bpfree.study import load, plan
 
@@ -31,7 +31,7 @@ def test_the_algorithm_of_the_readme_trains(tmp_path, monkeypatch):
         workload="digits-mlp",
         algorithm=name,
         optimizer="adamw",
-        hyperparameters=trainer.resolve(name, "adamw", {"feedback_scale": 0.5}),
+        hyperparameters=assembly.resolve(name, "adamw", {"feedback_scale": 0.5}),
         seed=0,
         training=TrainingSettings(max_epochs=12, batch_size=32, patience=12, min_delta=0.0),
         measurement=MeasurementSettings(warmup_steps=0),

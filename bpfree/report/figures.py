@@ -133,7 +133,7 @@ def accuracy_energy(workload: Workload) -> Figure | None:
     methods = [m for m in workload.methods if m.accuracy and m.joules]
     if not methods:
         return None
-    dots = [
+    dots: list[dict[str, Any]] = [
         {"method": form.title(m.name), "joules": joules, "accuracy": 100 * (r.metrics.test_metric or 0)}
         for m in methods
         for r in m.completed
@@ -186,13 +186,11 @@ def mean_row(m: Method) -> dict[str, Any]:
     }
 
 
-def curve_rows(
-    methods: Sequence[Method], x: Callable[[Any], float | None], keep: Callable[[Record], bool] = lambda r: True
-) -> list[dict[str, Any]]:
+def curve_rows(methods: Sequence[Method], x: Callable[[Record, Any], float | None]) -> list[dict[str, Any]]:
     """One row an evaluation, one line a run."""
     return [
-        {"method": form.title(m.name), "run": r.id, "x": x(e), "accuracy": 100 * e.validation_metric}
-        for m in methods for r in m.completed if keep(r) for e in thinned(r.history) if x(e) is not None
+        {"method": form.title(m.name), "run": r.id, "x": x(r, e), "accuracy": 100 * e.validation_metric}
+        for m in methods for r in m.completed for e in thinned(r.history) if x(r, e) is not None
     ]  # fmt: skip
 
 
@@ -227,7 +225,7 @@ def curves_by_epoch(workload: Workload) -> Figure | None:
         workload, "curves-by-epoch", "Learning curves by epoch",
         "Each line is one seed. A method that trains block by block starts anew with each block; the lowest twentieth "
         "of the values is cut off.",
-        curve_rows(methods, lambda e: e.epoch),
+        curve_rows(methods, lambda _, e: e.epoch),
         alt.X("x:Q", title="passes over the training set", axis=alt.Axis(tickMinStep=1, format="d")),
     )  # fmt: skip
 
@@ -238,7 +236,7 @@ def curves_by_joules(workload: Workload) -> Figure | None:
     return curves(
         workload, "curves-by-joules", "Learning curves by energy",
         "The same runs over the joules spent so far, validation included. Further left at the same height is cheaper.",
-        curve_rows(methods, lambda e: e.joules, lambda r: joules_of(r) is not None),
+        curve_rows(methods, lambda r, e: None if joules_of(r) is None else e.joules),
         alt.X("x:Q", title=f"energy so far in J ({workload.quality})", axis=alt.Axis(format="~s")),
     )  # fmt: skip
 
@@ -316,7 +314,7 @@ def stacked_bars(
         alt.Chart(alt.Data(values=rows))
         .mark_bar(stroke=PAPER[0], strokeWidth=1)
         .encode(
-            x=alt.X("sum(joules):Q", title=axis, axis=alt.Axis(format="~s")),
+            x=alt.X("sum(joules):Q", title=axis, axis=alt.Axis(format="~s", tickCount=6)),
             y=alt.Y("method:N", title=None, sort=None, axis=names),
             order=alt.Order("order:Q"),
             color=alt.Color(

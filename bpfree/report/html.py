@@ -153,7 +153,7 @@ def ledger_row(m: Method) -> dict[str, Any]:
         "parameters": mean([c.parameters for c in costs]),
         "flops_per_step": mean([c.flops_per_step / 1e6 if c.flops_per_step else None for c in costs]),
         "flops_total": mean([c.flops_total / 1e12 if c.flops_total else None for c in costs]),
-        "joules": mean([c.train_joules for c in costs]),
+        "joules": form.number(m.joules.estimate if m.joules else None),
     }
 
 

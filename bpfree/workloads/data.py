@@ -105,7 +105,8 @@ def read_idx_dataset(dataset: Dataset, data_dir: Path | None) -> Arrays:
 def places(data_dir: Path | None) -> list[Path]:
     """Where files are looked for, in order; the last is the cache, which downloads go to."""
     named = [data_dir, os.environ.get("BPFREE_DATA")]
-    roots = [*(Path(place).expanduser() for place in named if place), Path(pooch.os_cache("bpfree"))]
+    # os.path: pathlib's own raises where there is no such home
+    roots = [*(Path(os.path.expanduser(place)) for place in named if place), Path(pooch.os_cache("bpfree"))]
     return list(dict.fromkeys(roots))
 
 

@@ -1,0 +1,233 @@
+"""The page as text: self-contained, escaped, honest about what was measured."""
+
+import base64
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from bpfree.errors import WorldError
+from bpfree.report import build_report
+
+EVIL = "<script>alert(1)</script>"
+NAMES = ["accuracy-energy", "curves-by-epoch", "curves-by-joules", "energy-by-phase", "tuning-cost"]
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text outside of style and svg."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.words, self.hidden = [], [], 0
+        self.feed(html)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.hidden += tag in ("style", "svg")
+
+    def handle_endtag(self, tag):
+        self.hidden -= tag in ("style", "svg")
+
+    def handle_data(self, data):
+        if not self.hidden:
+            self.words.append(data)
+
+
+def built(path, output):
+    return build_report(path, output).read_text()
+
+
+@pytest.fixture(scope="module")
+def output(make_study, tmp_path_factory):
+    """The report of a whole modelled study, made once."""
+    folder = tmp_path_factory.mktemp("whole")
+    build_report(make_study(folder / "results"), folder / "report")
+    return folder / "report"
+
+
+@pytest.fixture(scope="module")
+def html(output):
+    return (output / "index.html").read_text()
+
+
+def resources(html):
+    """Whatever a browser might fetch, or a reader follow."""
+    for _, attributes in Page(html).tags:
+        yield from (v for k, v in attributes.items() if k in ("src", "href", "xlink:href", "srcset", "data", "action"))
+    yield from re.findall(r"url\(\s*['\"]?([^)'\"]*)", html)
+    yield from re.findall(r"@import\s+(\S+)", html)
+
+
+def test_nothing_is_fetched(html):
+    found = list(resources(html))
+    assert found
+    assert all(address.startswith(("data:", "#")) for address in found)
+    assert re.findall(r"https?://(?!www\.w3\.org/)[^\s\"'<]*", html) == []
+    assert "<script" not in html
+
+
+def test_every_figure_is_drawn_in_the_page_and_as_a_file(output, html):
+    assert sorted(p.name for p in (output / "figures").iterdir()) == [f"digits-mlp-{name}.svg" for name in NAMES]
+    page = Page(html)
+    svgs = [attributes for tag, attributes in page.tags if tag == "svg"]
+    assert len(svgs) == len(NAMES)
+    assert all(a["aria-label"] and a["role"] == "img" and "viewbox" in a and "width" not in a for a in svgs)
+    for name in NAMES:
+        (link,) = [a for tag, a in page.tags if tag == "a" and a.get("download") == f"digits-mlp-{name}.svg"]
+        kind, _, data = link["href"].partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        assert base64.b64decode(data) == (output / "figures" / f"digits-mlp-{name}.svg").read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_stands_alone(output, name):
+    text = (output / "figures" / f"digits-mlp-{name}.svg").read_text()
+    root = ElementTree.fromstring(text)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert float(root.get("width")) > 100
+    assert "var(" not in text
+    assert not re.search("#0([0-9a-f])0[0-9a-f]0[0-9a-f]", text)  # no sentinel colour is left
+    assert not re.search("NaN|Infinity|undefined|null", text)
+
+
+def test_inline_figures_follow_the_theme(html):
+    inline = "".join(re.findall("<svg.*?</svg>", html, re.DOTALL))
+    assert not re.search("#0[0-9a-f]0[0-9a-f]0[0-9a-f]", inline)
+    style = re.search("<style>(.*?)</style>", html, re.DOTALL)[1]
+    used = set(re.findall(r"var\((--[\w-]+)", html))
+    assert used
+    assert used <= set(re.findall(r"(--[\w-]+):", style))
+
+
+def test_no_name_is_used_twice(html):
+    ids = [attributes["id"] for _, attributes in Page(html).tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_what_the_page_tells(html):
+    text = Page(html).text
+    for part in (
+        "No energy was measured: joules are a model", "small sample", "Backprop", "Forward-Forward", "Cascaded-Forward",
+        "Mono-Forward", "5 of 5 runs", "by assumption", "cpu seconds model", "there is no counter here", "Test CPU",
+        "bpfree study made-up.toml", "CodeCarbon, Italy", "torch 2.13.0", "20 final runs", "learning_rate = 0.00100",
+        "2 completed",
+    ):  # fmt: skip
+        assert part in text
+    assert text.count("bpfree study") == 1
+
+
+def tags_of_quality(html):
+    return set(re.findall(r'class="tag">(\w+)<', html))
+
+
+def test_modelled_is_never_shown_as_measured(html):
+    assert tags_of_quality(html) == {"modelled", "absent"}
+    assert re.findall(r"<td[^>]*>\s*(?:<[^>]*>)?measured", html) == []
+    svgs = "".join(re.findall("<svg.*?</svg>", html, re.DOTALL))
+    assert svgs.count("(modelled)") >= 4
+    assert "measured" not in svgs
+
+
+def test_measured_is_never_shown_as_modelled(made, tmp_path):
+    html = built(made(quality="measured", component="gpu"), tmp_path / "report")
+    assert tags_of_quality(html) == {"measured", "absent"}
+    svgs = "".join(re.findall("<svg.*?</svg>", html, re.DOTALL))
+    assert "(measured)" in svgs
+    assert "modelled" not in svgs
+    assert "by assumption" not in html
+    assert "nvml energy counter" in html
+    assert "1,024" in html  # the device's peak, not the host's
+
+
+def test_tuning_of_another_quality_is_not_added(made, tmp_path):
+    """The trials were modelled, the final runs measured: their sum would mean nothing."""
+    path = made(quality="measured")
+    for file in path.glob("tuned/*.json"):
+        file.write_text(file.read_text().replace('"measured"', '"modelled"'))
+    html = built(path, tmp_path / "report")
+    assert "tuning-cost" not in html
+
+
+def test_unresolved_joules_enter_no_figure(made, tmp_path):
+    html = built(made(quality="unresolved"), tmp_path / "report")
+    assert sorted(p.name for p in (tmp_path / "report" / "figures").iterdir()) == ["digits-mlp-curves-by-epoch.svg"]
+    assert tags_of_quality(html) == {"absent", "unresolved"}
+
+
+def test_one_run_without_energy(made, tmp_path):
+    """One logarithm of nothing must not spoil the chart of all others."""
+    quality = {("backprop", 0): "absent", ("mono_forward", 0): "unresolved"}
+    path = made(seeds=2, quality=lambda algorithm, seed: quality.get((algorithm, seed), "modelled"))
+    built(path, tmp_path / "report")
+    text = (tmp_path / "report" / "figures" / "digits-mlp-accuracy-energy.svg").read_text()
+    assert not re.search("NaN|Infinity", text)
+    assert len(re.findall('aria-roledescription="circle"', text)) == 6
+
+
+VARIANTS = {
+    "absent": {"quality": "absent"},
+    "one seed": {"seeds": 1},
+    "mixed": {"quality": lambda algorithm, seed: "measured" if algorithm == "backprop" else "modelled"},
+    "half": {"missing": lambda algorithm, seed: seed > 2 or (seed == 2 and algorithm != "backprop")},
+    "no baseline": {"missing": lambda algorithm, seed: algorithm == "backprop"},
+    "all diverged": {"fields": {("mono_forward", s): {"status": "diverged"} for s in range(5)}},
+    "all failed": {"fields": {("backprop", s): {"status": "failed", "error": "no"} for s in range(5)}},
+    "untuned": {"tuning": None},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_kind_of_study_has_a_page(made, tmp_path, variant):
+    html = built(made(**VARIANTS[variant]), tmp_path / "report")
+    assert not re.search(r"\bNone\b|\bnan\b|NaN|Infinity|Undefined", html)
+    for file in (tmp_path / "report" / "figures").iterdir():
+        ElementTree.parse(file)
+    text = Page(html).text
+    expected = {
+        "absent": "No energy was measured or modelled",
+        "one seed": "one seed: no interval",
+        "mixed": "a ratio of the two would mean nothing",
+        "half": "not finished: 9 of 20",
+        "no baseline": "Backprop has no completed run",
+        "all diverged": "Mono-Forward has no completed run",
+        "all failed": "Backprop has no completed run",
+        "untuned": "Fairness ledger",
+    }
+    assert expected[variant] in text
+    assert ("Energy of tuning" in text) == (variant not in ("absent", "mixed", "untuned"))
+
+
+def test_texts_from_outside_are_escaped(made, tmp_path):
+    fields = {
+        ("backprop", 0): {"status": "failed", "error": f"ValueError: {EVIL}"},
+        ("backprop", 1): {"warnings": [f"odd {EVIL}"]},
+        ("backprop", 2): {"environment": {"cpu": EVIL, "packages": {}}},
+    }
+    html = built(made(description=f'{EVIL} & "more" </style>', fields=fields), tmp_path / "report")
+    page = Page(html)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert EVIL not in html
+    assert page.text.count(EVIL) >= 5  # description, error, warning, environment, and the study's text
+
+
+def test_a_report_is_the_same_when_made_again(made, tmp_path):
+    path = made()
+    # The renderer numbers its clipping areas through, over all figures of a process.
+    first, second = (re.sub(r"clip\d+|base64,[^\"]*", "", built(path, tmp_path / name)) for name in "ab")
+    assert first == second
+
+
+def test_no_study_no_report(tmp_path):
+    with pytest.raises(WorldError) as caught:
+        build_report(tmp_path, tmp_path / "report")
+    assert str(caught.value).count("\n") == 0
+    assert "study.toml" in str(caught.value)
+    assert not (tmp_path / "report").exists()
+
+
+def test_an_output_that_cannot_be_written(made, tmp_path):
+    (tmp_path / "report").write_text("a file where a folder should be")
+    with pytest.raises(WorldError, match="cannot write"):
+        build_report(made(), tmp_path / "report")

@@ -1,0 +1,351 @@
+"""The study file: what it may say, where it is wrong, and the runs that it means."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from bpfree import study as studies
+from bpfree.errors import RequestError
+from bpfree.records import TunedCell
+from bpfree.study import Study, load, plan, to_toml
+
+STUDIES = sorted((Path(__file__).resolve().parent.parent / "studies").glob("*.toml"))
+
+MINIMAL = """\
+name = "tiny"
+workloads = ["digits-mlp"]
+algorithms = ["backprop"]
+"""
+
+FULL = """\
+name = "tiny"
+description = "Everything is said, é included"
+workloads = ["digits-mlp", "fashion-mlp"]
+algorithms = [
+    "backprop",
+    { name = "mono_forward", schedule = "greedy" },
+    "forward_forward",
+]
+optimizers = ["adamw", "sgd"]
+baseline = "backprop"
+seeds = [4, 7, 9]
+
+[training]
+max_epochs = 9
+batch_size = 64
+patience = 3
+min_delta = 0.001
+
+[tuning]
+trials = 4
+max_epochs = 2
+sampler = "random"
+pruner = "none"
+seed = 3
+
+[measurement]
+boundary = ["cpu", "dram"]
+idle_seconds = 0
+warmup_steps = 0
+carbon_intensity = 56.5
+pue = 1.1
+
+[statistics]
+confidence = 0.9
+equivalence_margin = 0.01
+"""
+
+TABLES = """\
+name = "tiny"
+workloads = ["digits-mlp"]
+
+[[algorithms]]
+name = "backprop"
+
+[[algorithms]]
+schedule = "greedy"
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    return path
+
+
+def read(tmp_path, text):
+    return load(write(tmp_path, text))
+
+
+def refused(tmp_path, text):
+    """The message without the file's path, which it must begin with."""
+    path = write(tmp_path, text)
+    with pytest.raises(RequestError) as caught:
+        load(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(str(path))
+    return message.removeprefix(str(path))
+
+
+def changed(old, new):
+    assert FULL.count(old) == 1
+    return FULL.replace(old, new)
+
+
+def minimal(**fields):
+    return Study.model_validate({"name": "tiny", "workloads": ["digits-mlp"], "algorithms": ["backprop"], **fields})
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_file_loads_and_plans(path):
+    study = load(path)
+    assert study.name == path.stem
+    cells = len(study.workloads) * len(study.algorithms) * len(study.optimizers)
+    assert len({cell.name for cell in plan(study, "cpu").cells}) == cells
+
+
+def test_there_are_study_files():
+    assert "quickstart" in {path.stem for path in STUDIES}
+
+
+@pytest.mark.parametrize("text", [MINIMAL, FULL, *(path.read_text() for path in STUDIES)])
+def test_toml_round_trip(tmp_path, text):
+    study = read(tmp_path, text)
+    again = read(tmp_path, to_toml(study))
+    assert again == study
+    assert again.digest == study.digest
+    assert to_toml(again) == to_toml(study)
+
+
+@settings(deadline=None)
+@given(
+    description=st.text(st.characters(exclude_categories=["Cs"])),
+    seeds=st.lists(st.integers(0, 999_999), min_size=1, unique=True),
+    min_delta=st.floats(0, allow_infinity=False),
+    fixed=st.floats(allow_nan=False, allow_infinity=False),
+    flag=st.booleans(),
+)
+@example(description='\x7f \u2028 "\\\n', seeds=[0], min_delta=5e-324, fixed=1e300, flag=True)
+def test_any_value_survives_toml(tmp_path_factory, description, seeds, min_delta, fixed, flag):
+    study = minimal(
+        description=description,
+        seeds=seeds,
+        training={"min_delta": min_delta},
+        algorithms=["backprop", {"name": "mono_forward", "weight_decay": fixed, "flag": flag}],
+    )
+    assert read(tmp_path_factory.getbasetemp(), to_toml(study)) == study
+
+
+def test_defaults(tmp_path):
+    study = read(tmp_path, MINIMAL)
+    assert study.seeds == [0, 1, 2, 3, 4]
+    assert study.optimizers == ["adamw"]
+    assert study.baseline == "backprop"
+    assert study.tuning is None
+
+
+def test_seeds_are_a_count_or_a_list(tmp_path):
+    assert read(tmp_path, MINIMAL + "seeds = 3\n").seeds == [0, 1, 2]
+    assert read(tmp_path, MINIMAL + "seeds = [8, 3]\n").seeds == [8, 3]
+
+
+def test_the_digest_changes_with_the_study(tmp_path):
+    first = read(tmp_path, FULL)
+    assert read(tmp_path, changed("patience = 3", "patience = 4")).digest != first.digest
+    assert read(tmp_path, FULL.replace(" = ", "   =   ")).digest == first.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "field", "reason"),
+    [
+        # at top level
+        (changed('name = "tiny"', 'name = "a/b"'), 1, "name", "match"),
+        (changed('name = "tiny"', "name = 3"), 1, "name", "string"),
+        (changed('workloads = ["digits-mlp", "fashion-mlp"]', "workloads = []"), 3, "workloads", "at least 1"),
+        (changed('workloads = ["digits-mlp", "fashion-mlp"]', 'workloads = "digits-mlp"'), 3, "workloads", "list"),
+        (changed('"digits-mlp", "fashion-mlp"', '"digits-mlp", "digits-mlp"'), 3, "workloads", "twice"),
+        (changed('"digits-mlp", "fashion-mlp"', '"digits-mlp", 3'), 3, "workloads.1", "string"),
+        (changed('"forward_forward"', '"backprop"'), 4, "algorithms", "twice"),
+        (changed('optimizers = ["adamw", "sgd"]', "optimizers = []"), 9, "optimizers", "at least 1"),
+        (changed('"adamw", "sgd"', '"sgd", "sgd"'), 9, "optimizers", "twice"),
+        (changed('baseline = "backprop"', 'baseline = "cascaded_forward"'), 10, "baseline", "not among the algorithms"),
+        (changed("seeds = [4, 7, 9]", "seeds = [4, 7, 4]"), 11, "seeds", "distinct"),
+        (changed("seeds = [4, 7, 9]", "seeds = []"), 11, "seeds", "distinct"),
+        (changed("seeds = [4, 7, 9]", "seeds = 0"), 11, "seeds", "at least 1"),
+        (changed("seeds = [4, 7, 9]", "seeds = true"), 11, "seeds", "list"),
+        (changed("seeds = [4, 7, 9]", "seeds = [-1]"), 11, "seeds", "from 0 to 999999"),
+        (changed("seeds = [4, 7, 9]", "seeds = [1000000]"), 11, "seeds", "from 0 to 999999"),
+        (changed("seeds = [4, 7, 9]", "seed = 5"), 11, "seed", "not permitted"),
+        (changed("seeds = [4, 7, 9]", "max_epochs = 5"), 11, "max_epochs", "not permitted"),
+        # in a table
+        (changed("max_epochs = 9", "max_epochs = 0"), 14, "training.max_epochs", "greater than 0"),
+        (changed("patience = 3", 'patience = "long"'), 16, "training.patience", "integer"),
+        (changed("min_delta = 0.001", "min_delta = inf"), 17, "training.min_delta", "finite"),
+        (changed("min_delta = 0.001", "learning_rate = 1"), 17, "training.learning_rate", "not permitted"),
+        (changed("trials = 4", ""), 19, "tuning.trials", "required"),
+        (changed("max_epochs = 2", "max_epochs = -1"), 21, "tuning.max_epochs", "greater than 0"),
+        (changed('sampler = "random"', 'sampler = "grid"'), 22, "tuning.sampler", "'tpe', 'gp', 'random' or 'qmc'"),
+        (changed('boundary = ["cpu", "dram"]', "boundary = []"), 27, "measurement.boundary", "at least 1"),
+        (changed('boundary = ["cpu", "dram"]', 'country = "fr"'), 27, "measurement.country", "match"),
+        (changed("pue = 1.1", "pue = 0.9"), 31, "measurement.pue", "greater than or equal to 1"),
+        (changed("confidence = 0.9", "confidence = 1"), 34, "statistics.confidence", "less than 1"),
+        # in another form
+        (MINIMAL + "training = { max_epochs = 0 }\n\n[tuning]\nmax_epochs = 3\n", 4, "training.max_epochs", "than 0"),
+        (MINIMAL + "training.max_epochs = 0\n", 4, "training.max_epochs", "greater than 0"),
+        (MINIMAL + 'training = "long"\n', 4, "training", "dictionary"),
+        (MINIMAL + '"seeds" = 0\n', 4, "seeds", "at least 1"),
+        (MINIMAL + "# seeds = 1\n  seeds=0\n", 5, "seeds", "at least 1"),
+        (TABLES.replace('"greedy"', '"greedy"\nname = 3'), 9, "algorithms.1.name", "string"),
+        # missing
+        (TABLES, 7, "algorithms.1.name", "required"),
+        (MINIMAL.replace('name = "tiny"\n', ""), 1, "name", "required"),
+        (MINIMAL.replace('workloads = ["digits-mlp"]\n', ""), 1, "workloads", "required"),
+        ('workloads = ["digits-mlp"]\n\n[[algorithms]]\nname = "backprop"\n', 1, "name", "required"),
+        (MINIMAL.replace('"backprop"', '{ schedule = "greedy" }'), 3, "algorithms.0.name", "required"),
+        (MINIMAL.replace('"backprop"', '"mono_forward"'), 1, "baseline", "not among the algorithms"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_line(tmp_path, text, line, field, reason):
+    message = refused(tmp_path, text)
+    assert message.startswith(f", line {line}: {field}: ")
+    assert reason in message
+
+
+def test_what_is_not_toml(tmp_path):
+    message = refused(tmp_path, MINIMAL + 'seeds = [1, 2\n[training]\npatience = "\n')
+    assert message.startswith(" is not valid TOML: ")
+    assert "line 5" in message
+    assert "line 4" in refused(tmp_path, MINIMAL + MINIMAL), "a key given twice"
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", "folder"])
+def test_what_cannot_be_read(tmp_path, content):
+    path = tmp_path / "study.toml"
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RequestError, match=f"cannot read study file {path}: "):
+        load(path)
+
+
+def test_the_plan_has_every_cell(tmp_path):
+    planned = plan(read(tmp_path, FULL), "cpu")
+    assert len(planned.cells) == 2 * 3 * 2
+    assert {cell.algorithm: cell.fixed for cell in planned.cells} == {
+        "backprop": {},
+        "mono_forward": {"schedule": "greedy"},
+        "forward_forward": {},
+    }
+
+
+def test_specs_have_the_studys_settings(tmp_path):
+    planned = plan(read(tmp_path, FULL), "cpu")
+    trial, final = (planned.spec(planned.cells[0], {"x": 1}, 5, role=role) for role in ("trial", "final"))
+    assert (trial.training.max_epochs, final.training.max_epochs) == (2, 9)
+    assert (final.training.batch_size, final.training.patience, final.training.min_delta) == (64, 3, 0.001)
+    assert (final.measurement.boundary, final.measurement.pue) == (("cpu", "dram"), 1.1)
+    assert (final.seed, final.role, final.device, final.hyperparameters) == (5, "final", "cpu", {"x": 1})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"workloads": ["digit-mlp"]}, "unknown workload 'digit-mlp': did you mean digits-mlp"),
+        ({"algorithms": ["backprop", "monoforward"]}, "unknown algorithm 'monoforward': did you mean mono_forward"),
+        ({"optimizers": ["adamv"]}, "unknown optimizer 'adamv': did you mean adam"),
+        ({"algorithms": [{"name": "backprop", "learnrate": 1}]}, "unknown hyperparameter 'learnrate': did you mean"),
+        ({"algorithms": [{"name": "backprop", "learning_rate": 0}]}, "learning_rate = 0 is not accepted"),
+        (
+            {"algorithms": ["backprop", {"name": "mono_forward", "schedule": "lazy"}]},
+            "schedule = 'lazy' is not accepted: it must be 'simultaneous' or 'greedy'",
+        ),
+        ({"measurement": {"country": "XXX"}}, "no emission factor for country 'XXX'"),
+    ],
+)
+def test_a_plan_checks_every_name(fields, message):
+    with pytest.raises(RequestError) as caught:
+        plan(minimal(**fields), "cpu")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_algorithm_that_does_not_suit_says_what_does():
+    with pytest.raises(RequestError) as caught:
+        plan(minimal(workloads=["fashion-cnn"], algorithms=["backprop", "forward_forward"]), "cpu")
+    message = str(caught.value)
+    assert message.startswith("forward_forward is not defined for fashion-cnn (cnn): choose a workload of kind mlp")
+    assert "digits-mlp" in message
+
+
+@pytest.mark.parametrize(
+    ("entry", "fair"),
+    [
+        ("forward_forward", True),
+        ("cascaded_forward", False),
+        ({"name": "cascaded_forward", "schedule": "simultaneous"}, True),
+        ({"name": "mono_forward", "schedule": "greedy"}, False),
+    ],
+)
+def test_a_pruner_is_for_methods_of_one_stage(entry, fair):
+    study = minimal(algorithms=["backprop", entry], tuning={"trials": 2, "pruner": "median"})
+    if fair:
+        assert len(plan(study, "cpu").cells) == 2
+    else:
+        with pytest.raises(RequestError, match=r"pruner = 'median' is unfair to .*simultaneous"):
+            plan(study, "cpu")
+    assert plan(minimal(algorithms=["backprop", entry], tuning={"trials": 2}), "cpu")
+
+
+def tuned_cells(planned):
+    return {
+        cell.name: TunedCell(
+            cell=cell.name, workload=cell.workload, algorithm=cell.algorithm, optimizer=cell.optimizer,
+            hyperparameters={"of": cell.name}, best_trial=0, best_value=0.5, trials=1, statuses={}, epochs=1,
+            seconds=1.0, readings=[],
+        )
+        for cell in planned.cells
+    }  # fmt: skip
+
+
+def test_final_blocks_have_every_cell_once(tmp_path):
+    planned = plan(read(tmp_path, FULL), "cpu")
+    tuned = tuned_cells(planned)
+    blocks = planned.final_blocks(tuned)
+    assert len(blocks) == 2 * 3, "one a workload and seed"
+    for block in blocks:
+        assert len({(spec.workload, spec.seed) for spec in block}) == 1
+        cells = Counter((spec.algorithm, spec.optimizer) for spec in block)
+        assert set(cells.values()) == {1}
+        assert len(cells) == 3 * 2
+        assert all(spec.hyperparameters == {"of": spec.cell} for spec in block)
+        assert all(spec.role == "final" and spec.training.max_epochs == 9 for spec in block)
+    assert sorted({(block[0].workload, block[0].seed) for block in blocks}) == [
+        (workload, seed) for workload in ("digits-mlp", "fashion-mlp") for seed in (4, 7, 9)
+    ]
+    assert len({spec.id for block in blocks for spec in block}) == 36
+
+
+def test_final_blocks_are_shuffled_the_same_way_each_time():
+    algorithms = ["backprop", "forward_forward", "cascaded_forward", "mono_forward"]
+    planned = plan(minimal(algorithms=algorithms, seeds=40), "cpu")
+    tuned = tuned_cells(planned)
+    random.seed(1)
+    state = random.getstate()
+    first = planned.final_blocks(tuned)
+    assert random.getstate() == state
+    assert planned.final_blocks(tuned) == first
+    orders = [tuple(spec.algorithm for spec in block) for block in first]
+    assert len(set(orders)) > 4
+    assert {order[0] for order in orders} == set(algorithms), "nobody is always first or never"
+    fewer = plan(minimal(algorithms=algorithms, seeds=[5]), "cpu").final_blocks(tuned)
+    assert fewer == [first[5]], "a block does not depend on the other seeds"
+
+
+def test_trials_and_final_runs_share_no_seed(tmp_path):
+    assert max(read(tmp_path, FULL).seeds) < studies.TRIAL_SEED
