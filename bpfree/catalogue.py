@@ -57,7 +57,7 @@ def study_entries(folder: Path) -> list[dict[str, Any]]:
         except BpfreeError as error:
             found.append({"name": str(path), "description": f"not usable: {error}"})
             continue
-        names = [entry.name for entry in study.algorithms]
+        names = [entry.method for entry in study.algorithms]
         found.append(
             {"name": str(path), "description": study.description, "workloads": study.workloads, "algorithms": names}
         )

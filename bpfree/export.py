@@ -13,8 +13,8 @@ def row(record: Record) -> dict[str, Any]:
     spec, cost = record.spec, record.cost
     flat: dict[str, Any] = {
         "id": record.id, "status": record.status, "role": spec.role, "workload": spec.workload,
-        "algorithm": spec.algorithm, "optimizer": spec.optimizer, "seed": spec.seed, "block": record.block,
-        "position": record.position, "trial": record.trial, "device": spec.device,
+        "algorithm": spec.algorithm, "method": spec.method, "optimizer": spec.optimizer, "seed": spec.seed,
+        "block": record.block, "position": record.position, "trial": record.trial, "device": spec.device,
         **record.metrics.model_dump(),
     }  # fmt: skip
     fields = (

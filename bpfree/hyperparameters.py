@@ -98,6 +98,8 @@ class HyperparameterSet(BaseModel):
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
             message = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            if not field:  # a rule between knobs, which says itself what it wants
+                raise RequestError(message) from None
             raise RequestError(f"{field} = {first['input']!r} is not accepted: it must be {message}") from None
 
 

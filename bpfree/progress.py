@@ -37,7 +37,7 @@ def evaluation_line(evaluation: Evaluation) -> str:
 def result_line(record: Record) -> str:
     """One line of a finished run."""
     spec, cost, test = record.spec, record.cost, record.metrics.test_metric
-    head = f"{spec.algorithm} on {spec.workload}, {spec.optimizer}, seed {spec.seed}"
+    head = f"{spec.method} on {spec.workload}, {spec.optimizer}, seed {spec.seed}"
     if record.status != "completed" or cost is None or test is None:
         last = (record.error or "").strip().splitlines()
         return f"{head}: {record.status}{': ' + last[-1] if last else ''}"
@@ -54,7 +54,7 @@ def plan_table(plan: Plan, forecast: Forecast) -> Table:
     table.add_column(style="bold")
     table.add_column()
     table.add_row("workloads", ", ".join(study.workloads))
-    table.add_row("algorithms", ", ".join(entry.name for entry in study.algorithms))
+    table.add_row("algorithms", ", ".join(entry.method for entry in study.algorithms))
     table.add_row("optimizers", ", ".join(study.optimizers))
     table.add_row("cells", f"{len(plan.cells)}, on {plan.device}")
     tuning = study.tuning
@@ -130,7 +130,7 @@ class StudyProgress:
 
     def running(self, spec: RunSpec) -> None:
         """A final run begins."""
-        self.bars.update(self.task, description=f"{spec.algorithm} on {spec.workload}, seed {spec.seed}")
+        self.bars.update(self.task, description=f"{spec.method} on {spec.workload}, seed {spec.seed}")
 
     def final(self, record: Record) -> None:
         """A final run ended."""

@@ -78,6 +78,8 @@ class RunSpec(Document):
     measurement: MeasurementSettings
     device: Literal["cpu", "cuda"]
     role: Role = "single"
+    label: str | None = None
+    """The study's name for an algorithm with fixed hyperparameters; None: the algorithm's own."""
 
     @property
     def id(self) -> str:
@@ -88,12 +90,17 @@ class RunSpec(Document):
     @property
     def cell(self) -> str:
         """Name of the cell of the study that the run belongs to."""
-        return cell_name(self.workload, self.algorithm, self.optimizer)
+        return cell_name(self.workload, self.method, self.optimizer)
+
+    @property
+    def method(self) -> str:
+        """What the study calls the algorithm with its fixed hyperparameters."""
+        return self.label or self.algorithm
 
 
-def cell_name(workload: str, algorithm: str, optimizer: str) -> str:
+def cell_name(workload: str, method: str, optimizer: str) -> str:
     """A cell is what is tuned once: a workload, an algorithm and an optimizer."""
-    return f"{workload}.{algorithm}.{optimizer}"
+    return f"{workload}.{method}.{optimizer}"
 
 
 class Reading(Document):
@@ -234,6 +241,7 @@ class TunedCell(Document):
     cell: str
     workload: str
     algorithm: str
+    label: str | None = None
     optimizer: str
     digest: str = ""
     """Of what the tuning depended on: another one is tuned anew."""

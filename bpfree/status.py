@@ -17,7 +17,7 @@ def status_of(study: Study, folder: ResultsFolder) -> dict[str, Any]:
     for workload in study.workloads:
         for entry in study.algorithms:
             for optimizer in study.optimizers:
-                name = cell_name(workload, entry.name, optimizer)
+                name = cell_name(workload, entry.method, optimizer)
                 found = runs.get(name, Counter())
                 cells.append(
                     {

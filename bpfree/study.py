@@ -2,7 +2,7 @@
 
     name = "quickstart"
     workloads = ["digits-mlp"]
-    algorithms = ["backprop", { name = "mono_forward", schedule = "greedy" }]
+    algorithms = ["backprop", { name = "mono_forward", label = "mono_forward_greedy", schedule = "greedy" }]
     optimizers = ["adamw"]
     seeds = 5                     # or a list
     [training]                    # max_epochs, batch_size, patience, min_delta
@@ -36,6 +36,10 @@ SAMPLERS: tuple[str, ...] = get_args(Sampler)
 Device = Literal["cpu", "cuda"]
 
 
+NAME = r"^[\w][\w.-]*$"
+"""Names become parts of file names."""
+NAME = r"^[\w][\w.-]*$"
+"""Names become parts of file names."""
 TRIAL_SEED = 1_000_000
 """The k-th trial of every cell trains with seed TRIAL_SEED + k; final runs have smaller seeds."""
 
@@ -102,6 +106,13 @@ class AlgorithmEntry(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
+    label: Annotated[str, Field(pattern=NAME)] | None = None
+    """What the study calls it, so that an algorithm may take part in several forms."""
+
+    @property
+    def method(self) -> str:
+        """Its label, or the algorithm's name."""
+        return self.label or self.name
 
     @property
     def fixed(self) -> dict[str, Any]:
@@ -112,7 +123,7 @@ class AlgorithmEntry(BaseModel):
 class Study(Section):
     """A study file, checked."""
 
-    name: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     description: str = ""
     workloads: Annotated[list[str], Field(min_length=1)]
     algorithms: Annotated[list[AlgorithmEntry], Field(min_length=1)]
@@ -152,15 +163,15 @@ class Study(Section):
     @field_validator("workloads", "algorithms", "optimizers")
     @classmethod
     def _names_are_distinct(cls, value: list[Any]) -> list[Any]:
-        names = [item.name if isinstance(item, AlgorithmEntry) else item for item in value]
+        names = [item.method if isinstance(item, AlgorithmEntry) else item for item in value]
         if len(set(names)) < len(names):
-            raise ValueError("must not name anything twice")
+            raise ValueError("must not name anything twice: give the forms of an algorithm labels of their own")
         return value
 
     @field_validator("baseline")
     @classmethod
     def _baseline_takes_part(cls, value: str, info: ValidationInfo) -> str:
-        if value not in [entry.name for entry in info.data.get("algorithms", [])]:
+        if value not in [entry.method for entry in info.data.get("algorithms", [])]:
             raise ValueError(f"'{value}' is not among the algorithms")
         return value
 
@@ -221,7 +232,9 @@ def line_of(text: str, place: Sequence[str]) -> int:
 def to_toml(study: Study) -> str:
     """The resolved study as TOML, every default spelled out."""
     body = study.model_dump(mode="json", exclude_none=True)
-    body["algorithms"] = [entry.name if not entry.fixed else entry.model_dump() for entry in study.algorithms]
+    body["algorithms"] = [
+        entry.model_dump(exclude_none=True) if entry.fixed or entry.label else entry.name for entry in study.algorithms
+    ]
     tables = {key: body.pop(key) for key in list(body) if isinstance(body[key], dict)}
     lines = [f"{key} = {toml_value(value)}" for key, value in body.items()]
     for name, table in tables.items():
@@ -246,11 +259,12 @@ class Cell:
     algorithm: str
     optimizer: str
     fixed: dict[str, Any]
+    label: str | None = None
 
     @property
     def name(self) -> str:
         """As in file names and tables."""
-        return cell_name(self.workload, self.algorithm, self.optimizer)
+        return cell_name(self.workload, self.label or self.algorithm, self.optimizer)
 
 
 @dataclass(frozen=True)
@@ -288,6 +302,7 @@ class Plan:
             measurement=self.study.measurement.settings(),
             device=self.device,
             role=role,
+            label=cell.label,
         )
 
 
@@ -314,5 +329,5 @@ def plan(study: Study, device: Device) -> Plan:
                 f"pruner = '{study.tuning.pruner}' is unfair to {entry.name}, which trains in several stages: "
                 "leave the pruner out or give it schedule = 'simultaneous'"
             )
-        cells.append(Cell(workload, entry.name, optimizer, entry.fixed))
+        cells.append(Cell(workload, entry.name, optimizer, entry.fixed, entry.label))
     return Plan(study, device, cells)

@@ -5,9 +5,10 @@ is read back from the device within an epoch: losses add up there and are read o
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,6 +67,36 @@ def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[flo
     algorithm.training_mode()
     metric, loss = (totals / len(data)).tolist()
     return metric, loss
+
+
+@torch.no_grad()
+def carried(algorithm: Algorithm, data: Data) -> Data:
+    """The training set as the first block in training sees it, where the algorithm wants that kept and memory allows.
+
+    The finished blocks are applied once, in evaluation mode as in every step. Where the outputs would take more than
+    half of the free memory, steps go on computing them.
+    """
+    if not algorithm.caches:
+        return data
+    inputs, size = data.train.inputs, EVALUATION_BATCH
+    algorithm.evaluation_mode()
+    first = algorithm.prefix(inputs[:size])
+    if first[0].nbytes * len(inputs) > free_bytes(inputs.device) / 2:
+        algorithm.training_mode()
+        return data
+    kept = torch.empty((len(inputs), *first.shape[1:]), dtype=first.dtype, device=first.device)
+    for start in range(0, len(inputs), size):
+        kept[start : start + size] = algorithm.prefix(inputs[start : start + size])
+    algorithm.entry = algorithm.stage.blocks.start
+    algorithm.training_mode()
+    return replace(data, train=Split(kept, data.train.targets))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a tensor on this device may still take."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def finite(value: float) -> float | None:
@@ -174,6 +205,8 @@ class Run:
         for stage in algorithm.stages():
             algorithm.begin(stage)
             inputs, targets = next(batches(data.train, self.spec.training.batch_size, generator))
+            if algorithm.caches:
+                inputs, algorithm.entry = algorithm.prefix(inputs), stage.blocks.start
             with FlopCounterMode(display=False) as counter:
                 algorithm.step(inputs, targets)
             flops.append(counter.get_total_flops())
@@ -205,6 +238,7 @@ class Run:
         self.progress.begin = self.session.phase("train")
         for stage, limit, flops_per_step in zip(stages, limits, flops, strict=True):
             algorithm.begin(stage)
+            data = carried(algorithm, data)
             self.train_stage(algorithm, data, stage, limit, flops_per_step, order)
 
     @staticmethod

@@ -253,6 +253,7 @@ def fix(
         cell=cell.name,
         workload=cell.workload,
         algorithm=cell.algorithm,
+        label=cell.label,
         optimizer=cell.optimizer,
         digest=digest(plan, cell),
         hyperparameters=values,

@@ -6,12 +6,13 @@ A new algorithm is a file with an `Algorithm` subclass and its name in `ALGORITH
 from bpfree.algorithms.backprop import Backprop
 from bpfree.algorithms.base import Algorithm, LocalAlgorithm, Stage
 from bpfree.algorithms.cascaded_forward import CascadedForward
+from bpfree.algorithms.deep_supervision import DeepSupervision
 from bpfree.algorithms.forward_forward import ForwardForward
 from bpfree.algorithms.mono_forward import MonoForward
 from bpfree.errors import unknown
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
-    algorithm.name: algorithm for algorithm in (Backprop, ForwardForward, CascadedForward, MonoForward)
+    algorithm.name: algorithm for algorithm in (Backprop, ForwardForward, CascadedForward, MonoForward, DeepSupervision)
 }
 
 

@@ -3,6 +3,7 @@
 Shape letters in all algorithm files: B batch, C classes, D inputs of a block, N outputs of a block.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ Schedule = Annotated[
 ]
 
 
+Cache = Annotated[bool, "keep the outputs of finished blocks instead of computing them anew in every step"]
+
+
 @dataclass(frozen=True)
 class Stage:
     """A part of a training that has its own parameters and stopping."""
@@ -28,7 +32,7 @@ class Stage:
     name: str
     blocks: range
     """Indices of the blocks that are trained in it."""
-    modules: Sequence[nn.Module]
+    modules: list[nn.Module]
     """What it trains: the trainer saves and restores these."""
     max_epochs: int | None = None
     """Its own limit, if its paper sets one."""
@@ -71,6 +75,8 @@ class Algorithm(ABC):
         self.device = head.weight.device
         self.stage: Stage
         self.optimizers: dict[int, Optimizer] = {}
+        self.entry = 0
+        """The block that the inputs of a step enter: beyond the first where outputs of finished blocks are kept."""
         self.build()
 
     def build(self) -> None:  # noqa: B027 (not every algorithm has any)
@@ -91,6 +97,15 @@ class Algorithm(ABC):
     @abstractmethod
     def predict(self, inputs: Tensor) -> Tensor:
         """Scores (B, C), with the blocks trained so far; the highest is the prediction."""
+
+    @property
+    def caches(self) -> bool:
+        """Whether the stage in training wants the outputs of finished blocks kept."""
+        return False
+
+    def prefix(self, inputs: Tensor) -> Tensor:
+        """What the first block in training sees of the inputs."""
+        return inputs
 
     def training_mode(self) -> None:
         """Batch statistics for the blocks in training, running ones for finished blocks."""
@@ -139,9 +154,14 @@ class LocalAlgorithm(Algorithm):
     @torch.no_grad()
     def prefix(self, inputs: Tensor) -> Tensor:
         """Inputs of the first block in training: the finished blocks before it, applied."""
-        for block in self.blocks[: self.stage.blocks.start]:
+        for block in self.blocks[self.entry : self.stage.blocks.start]:
             inputs = block(inputs)
         return inputs
+
+    @property
+    def caches(self) -> bool:
+        """Whether the stage's first block can be fed what the trainer keeps."""
+        return getattr(self.h, "cache", False) and self.stage.blocks.start > self.entry
 
 
 class Projection(nn.Module):
@@ -160,6 +180,15 @@ class Projection(nn.Module):
 
 def softmax_error(scores_BC: Tensor, labels_B: Tensor) -> Tensor:
     """S = (softmax(scores) − Y) / B: the gradient of the mean cross-entropy with respect to the scores."""
-    s_BC = scores_BC.softmax(1)
-    s_BC[torch.arange(len(labels_B), device=labels_B.device), labels_B] -= 1
-    return s_BC / len(labels_B)
+    return subtract_labels(scores_BC.softmax(1), labels_B)
+
+
+def subtract_labels(p_BC: Tensor, labels_B: Tensor) -> Tensor:
+    """(p − Y) / B with Y one-hot; p is changed in place."""
+    p_BC[torch.arange(len(labels_B), device=labels_B.device), labels_B] -= 1
+    return p_BC / len(labels_B)
+
+
+def mean_probability(scores: Sequence[Tensor]) -> Tensor:
+    """log of the mean softmax: its argmax is that of the summed probabilities, its cross-entropy the mean's."""
+    return torch.stack([s.log_softmax(1) for s in scores]).logsumexp(0) - math.log(len(scores))

@@ -1,75 +1,210 @@
-"""Cascaded-Forward (Zhao et al., arXiv 2303.09728), with random blocks.
+"""Cascaded-Forward (Zhao et al., arXiv 2303.09728).
 
-The blocks stay as they were drawn. On each block's flattened output hᵢ a linear predictor Wᵢ (C×Nᵢ, no bias) learns.
+On each block's flattened output hᵢ a linear predictor Wᵢ (C×Nᵢ, no bias) learns, blind to the others.
 
     prediction of block i   oᵢ = hᵢ Wᵢᵀ
-    loss                    ℓᵢ = CE(softmax(oᵢ), y)
-    update                  S = (softmax(oᵢ) − Y) / B,  dWᵢ = Sᵀ hᵢ
-    prediction              argmax Σᵢ softmax(oᵢ), over the predictors trained so far
+    loss    `cross_entropy`   ℓᵢ = CE(softmax(oᵢ), y)          S = (softmax(oᵢ) − Y) / B    dWᵢ = Sᵀ hᵢ
+            `sparsemax`       ℓᵢ = Fenchel-Young of sparsemax  S = (sparsemax(oᵢ) − Y) / B  dWᵢ = Sᵀ hᵢ
+            `squared_error`   ℓᵢ = ‖oᵢ − Y‖² / B  has a solution:  Wᵢᵀ = (HᵀH + λ N I)⁻¹ HᵀY, H all N samples' hᵢ;
+                              HᵀH and HᵀY are added up over one epoch in float64
+    prediction  `probabilities`: argmax Σᵢ softmax(oᵢ)   (Σᵢ sparsemax(oᵢ) under that loss; the paper)
+                `logits`: argmax Σᵢ oᵢ   (the study of arXiv 2511.01061)      `last`: argmax o_L
+    blocks  `random`: as they were drawn   (the released code)
+            `feedback`: first trained by direct feedback alignment.  With o = V h_L + c on the last block and
+                e = (softmax(o) − Y) / B:  dhᵢ = e Bᵢ, Bᵢ (C×Nᵢ) Gaussian and fixed, rows of unit length, pulled back
+                through block i alone;  dh_L = e V, exact.  V and c then go unused
 
-The predictors do not see each other. As in the paper they are trained one after another (*greedy*); *simultaneous*
-updates all of them in one pass over the data. Batch normalisation of the block in training uses the batch and gathers
-running statistics; finished blocks and all predictions use the running ones, so that no prediction depends on the
-other samples of its batch (the released code normalises the test set by the test set).
-
-The score is log Σᵢ softmax(oᵢ)/k for k predictors: the same argmax, and its cross-entropy is that of the mean
-probability.
+As in the paper predictors are trained one after another (*greedy*); *simultaneous* updates all of them in one pass over
+the data. Batch normalisation of a block in training uses the batch and gathers running statistics; finished blocks and
+all predictions use the running ones, so no prediction depends on the other samples of its batch (the released code
+normalises the test set by the test set). Defaults are the paper's main form: random blocks, cross-entropy, summed
+probabilities. Scores are the logarithm of the mean probability where probabilities are summed.
 """
 
-import math
 from collections.abc import Iterable
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bpfree.algorithms.base import LocalAlgorithm, Projection, Schedule, softmax_error
+from bpfree.algorithms.base import (
+    Cache,
+    LocalAlgorithm,
+    Projection,
+    Schedule,
+    Stage,
+    mean_probability,
+    softmax_error,
+    subtract_labels,
+)
 from bpfree.hyperparameters import HyperparameterSet
+
+FEEDBACK = "feedback"
 
 
 class CascadedForward(LocalAlgorithm):
-    """Linear predictors on a cascade of random blocks."""
+    """Linear predictors on a cascade of blocks that are random, or trained by direct feedback alignment."""
 
     name = "cascaded_forward"
     paper = "arXiv 2303.09728"
 
     class Hyperparameters(HyperparameterSet):
-        """The learning rate and weight decay of the predictors are the optimizer's."""
+        """Learning rate and weight decay of the predictors, and of the blocks under feedback, are the optimizer's."""
 
+        blocks: Literal["random", "feedback"] = "random"
+        loss: Literal["cross_entropy", "squared_error", "sparsemax"] = "cross_entropy"
+        prediction: Literal["probabilities", "logits", "last"] = "probabilities"
+        ridge: Annotated[float, Field(ge=0, le=1e6)] = 1e-3
+        feedback_epochs: Annotated[int, Field(ge=1)] = 10
         schedule: Schedule = "greedy"
+        cache: Cache = False
 
     def build(self) -> None:
-        """One Wᵢ a block."""
+        """Wᵢ, and under feedback Bᵢ."""
         self.predictors = [Projection(block.width, self.classes, self.generator) for block in self.blocks]
+        self.grams: dict[int, tuple[Tensor, Tensor, int]] = {}
+        self.B = []
+        if self.h.blocks == "feedback":
+            for block in self.blocks[:-1]:
+                B = torch.randn(self.classes, block.width, generator=self.generator, device=self.device)
+                self.B.append(F.normalize(B, dim=1))
+
+    def stages(self) -> list[Stage]:
+        """Under feedback the blocks first; then the predictors, one epoch each where they have a solution."""
+        limit = 1 if self.h.loss == "squared_error" else None
+        predictors = [Stage(s.name, s.blocks, s.modules, limit) for s in super().stages()]
+        if self.h.blocks == "random":
+            return predictors
+        every = range(len(self.blocks))
+        return [Stage(FEEDBACK, every, [*self.blocks, self.head], self.h.feedback_epochs), *predictors]
 
     def auxiliary(self, i: int) -> list[nn.Module]:
         """Wᵢ."""
         return [self.predictors[i]]
 
     def parameters(self, i: int) -> Iterable[Tensor]:
-        """Wᵢ alone: the block is random and stays so."""
+        """Wᵢ alone: the block stays as it is."""
         return self.predictors[i].parameters()
+
+    def begin(self, stage: Stage) -> None:
+        """An optimizer a predictor in training, none where it is solved for; under feedback one for all blocks."""
+        super().begin(stage)
+        self.grams.clear()
+        if stage.name == FEEDBACK:
+            self.optimizers = {0: self.make_optimizer([p for m in stage.modules for p in m.parameters()])}
+        elif self.h.loss == "squared_error":
+            self.optimizers = {}
+
+    def training_mode(self) -> None:
+        """Blocks that feedback has trained keep their statistics."""
+        super().training_mode()
+        if self.h.blocks == "feedback" and self.stage.name != FEEDBACK:
+            self.evaluation_mode()
 
     @torch.no_grad()
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
-        """One update of each predictor in training. Returns the mean of their losses."""
+        """One update of what is in training. Returns the mean of the losses."""
+        if self.stage.name == FEEDBACK:
+            return self.feedback_step(inputs, labels_B)
         h = self.prefix(inputs)
         losses = []
         for i in self.stage.blocks:
             h = self.blocks[i](h)
-            W = self.predictors[i]
-            o_BC = W(h)
-            W.weight.grad = softmax_error(o_BC, labels_B).T @ h.flatten(1)
-            self.optimizers[i].step()
-            losses.append(F.cross_entropy(o_BC, labels_B))
+            losses.append(self.update(i, h.flatten(1), labels_B))
         return torch.stack(losses).mean()
+
+    def update(self, i: int, h_BN: Tensor, labels_B: Tensor) -> Tensor:
+        """One update of predictor i. Returns its loss before it."""
+        W = self.predictors[i]
+        o_BC: Tensor = W(h_BN)
+        if self.h.loss == "squared_error":
+            Y_BC = F.one_hot(labels_B, self.classes).to(o_BC.dtype)
+            self.gather(i, h_BN, Y_BC)
+            squared_error: Tensor = (o_BC - Y_BC).square().sum(1).mean()
+            return squared_error
+        if self.h.loss == "sparsemax":
+            p_BC, tau_B = sparsemax(o_BC)
+            loss = sparsemax_loss(o_BC, tau_B, labels_B)
+            S_BC = subtract_labels(p_BC, labels_B)
+        else:
+            loss = F.cross_entropy(o_BC, labels_B)
+            S_BC = softmax_error(o_BC, labels_B)
+        W.weight.grad = S_BC.T @ h_BN
+        self.optimizers[i].step()
+        return loss
+
+    def gather(self, i: int, h_BN: Tensor, Y_BC: Tensor) -> None:
+        """Add a batch to HᵀH and HᵀY, in float64."""
+        H, Y = h_BN.double(), Y_BC.double()
+        gram, moment, n = self.grams.get(i, (torch.zeros((), dtype=H.dtype, device=H.device),) * 2 + (0,))
+        self.grams[i] = (gram + H.T @ H, moment + H.T @ Y, n + len(H))
+
+    def solve(self) -> None:
+        """Wᵢᵀ = (HᵀH + λ N I)⁻¹ HᵀY for the predictors whose sums have grown."""
+        for i, (gram, moment, n) in self.grams.items():
+            ridge = self.h.ridge * n * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+            W = self.predictors[i].weight
+            W.copy_(torch.linalg.solve(gram + ridge, moment).T)
+        self.grams.clear()
+
+    def feedback_step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
+        """One update of all blocks by direct feedback alignment; no gradient crosses from block to block."""
+        a, pullbacks = inputs, []
+        for block in self.blocks:
+            a, pullback = block.vjp(a)
+            pullbacks.append((a.shape, pullback))
+        h_BN, V = a.flatten(1), self.head.weight
+        o_BC = self.head(h_BN)
+        e_BC = softmax_error(o_BC, labels_B)
+        for B, (shape, pullback) in zip([*self.B, V], pullbacks, strict=True):
+            pullback((e_BC @ B).view(shape))
+        V.grad, self.head.bias.grad = e_BC.T @ h_BN, e_BC.sum(0)
+        self.optimizers[0].step()
+        return F.cross_entropy(o_BC, labels_B)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
-        """log of the mean probability of the predictors trained so far."""
-        h = inputs
-        log_probabilities = []
-        for block, W in zip(self.blocks[: self.stage.blocks.stop], self.predictors, strict=False):
-            h = block(h)
-            log_probabilities.append(W(h).log_softmax(1))
-        return torch.stack(log_probabilities).logsumexp(0) - math.log(len(log_probabilities))
+        """By the predictors trained so far; while feedback trains the blocks, by its own head."""
+        if self.stage.name == FEEDBACK:
+            a = inputs
+            for block in self.blocks:
+                a = block(a)
+            scores: Tensor = self.head(a.flatten(1))
+            return scores
+        self.solve()
+        trained = range(self.stage.blocks.stop)
+        read = trained[-1:] if self.h.prediction == "last" else trained
+        h, outputs = inputs, []
+        for i in trained:
+            h = self.blocks[i](h)
+            if i in read:
+                outputs.append(self.predictors[i](h))
+        return self.combine(outputs)
+
+    def combine(self, outputs: list[Tensor]) -> Tensor:
+        """One score a class from the outputs of the predictors that are read."""
+        if self.h.prediction != "probabilities":
+            return torch.stack(outputs).sum(0)
+        if self.h.loss == "sparsemax":
+            return torch.stack([sparsemax(o)[0] for o in outputs]).mean(0)
+        return mean_probability(outputs)
+
+
+def sparsemax(o_BC: Tensor) -> tuple[Tensor, Tensor]:
+    """p = max(o − τ, 0) on the simplex, and τ: the support is the largest k with 1 + k o₍ₖ₎ > Σ_{j≤k} o₍ⱼ₎."""
+    ordered = o_BC.sort(1, descending=True).values
+    sums = ordered.cumsum(1)
+    count = torch.arange(1, o_BC.shape[1] + 1, device=o_BC.device, dtype=o_BC.dtype)
+    k_B = (1 + count * ordered > sums).sum(1, keepdim=True)
+    tau_B = (sums.gather(1, k_B - 1) - 1) / k_B
+    return (o_BC - tau_B).clamp(min=0), tau_B
+
+
+def sparsemax_loss(o_BC: Tensor, tau_B: Tensor, labels_B: Tensor) -> Tensor:
+    """Mean of −o_y + ½ Σ_{j in support} (oⱼ² − τ²) + ½ (Martins and Astudillo, arXiv 1602.02068)."""
+    support = o_BC > tau_B
+    half = 0.5 * ((o_BC.square() - tau_B.square()) * support).sum(1) + 0.5
+    loss: Tensor = (half - o_BC.gather(1, labels_B[:, None])[:, 0]).mean()
+    return loss

@@ -7,19 +7,22 @@ Each block i has a projection Mᵢ (C×Nᵢ, no bias) that turns its activities 
     update      Sᵢ = (softmax(Gᵢ) − Y) / B
                 dMᵢ = Sᵢᵀ aᵢ
                 daᵢ = Sᵢ Mᵢ,  then dzᵢ = daᵢ ⊙ φ′(zᵢ),  dWᵢ = dzᵢᵀ aᵢ₋₁,  dbᵢ = Σ dzᵢ
-    prediction  argmax G_L, of the last block trained
+    prediction  `last`: argmax G_L, of the last block trained;  `sum`: argmax Σᵢ Gᵢ over the blocks trained;
+                `average`: argmax Σᵢ softmax(Gᵢ)
 
 aᵢ₋₁ is taken as given: no gradient reaches block i−1. No negatives, no label in the input, no normalisation between
 blocks. By default all blocks learn in one pass (*simultaneous*), as data flow through them; *greedy* trains one block
-to its end, freezes it and goes on, as the study of arXiv 2511.01061 did. That study's M₀ on the raw input is not built:
-no prediction uses it.
+to its end, freezes it and goes on, as the study of arXiv 2511.01061 did. That study predicts from the last block, which
+takes one pass and is the default; its M₀ on the raw input is not built, since no prediction uses it.
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bpfree.algorithms.base import LocalAlgorithm, Projection, Schedule, softmax_error
+from bpfree.algorithms.base import Cache, LocalAlgorithm, Projection, Schedule, mean_probability, softmax_error
 from bpfree.hyperparameters import HyperparameterSet
 
 
@@ -33,6 +36,8 @@ class MonoForward(LocalAlgorithm):
         """The learning rate and weight decay of W, b and M are the optimizer's."""
 
         schedule: Schedule = "simultaneous"
+        prediction: Literal["last", "sum", "average"] = "last"
+        cache: Cache = False
 
     def build(self) -> None:
         """One Mᵢ a block."""
@@ -58,10 +63,12 @@ class MonoForward(LocalAlgorithm):
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
-        """G of the last block trained."""
-        last = self.stage.blocks[-1]
-        a = inputs
-        for block in self.blocks[: last + 1]:
-            a = block(a)
-        goodness: Tensor = self.projections[last](a)
-        return goodness
+        """G of the last block trained, Σᵢ Gᵢ, or the logarithm of the mean softmax."""
+        a, scores = inputs, []
+        for i in range(self.stage.blocks.stop):
+            a = self.blocks[i](a)
+            if self.h.prediction != "last" or i == self.stage.blocks.stop - 1:
+                scores.append(self.projections[i](a))
+        if self.h.prediction == "average":
+            return mean_probability(scores)
+        return torch.stack(scores).sum(0)

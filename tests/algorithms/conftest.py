@@ -16,7 +16,7 @@ CLASSES = 3
 class Frozen(torch.optim.Optimizer):
     """Keeps gradients and changes nothing, so that a step can be compared with a loss at the same weights."""
 
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
+    def __init__(self, parameters: Iterable[Tensor], **_: Any) -> None:
         super().__init__(list(parameters), {})
         self.steps = 0
 
