@@ -70,26 +70,26 @@ def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[flo
 
 
 @torch.no_grad()
-def carried(algorithm: Algorithm, data: Data) -> Data:
-    """The training set as the first block in training sees it, where the algorithm wants that kept and memory allows.
+def keeps(algorithm: Algorithm, data: Split) -> bool:
+    """Whether the outputs of finished blocks are to be kept, and half of the free memory is enough.
 
-    The finished blocks are applied once, in evaluation mode as in every step. Where the outputs would take more than
-    half of the free memory, steps go on computing them.
+    Where it will not, steps go on computing them.
     """
     if not algorithm.caches:
+        return False
+    needed = algorithm.prefix(data.inputs[:1]).nbytes * len(data)
+    return needed <= free_bytes(data.inputs.device) / 2
+
+
+@torch.no_grad()
+def carried(algorithm: Algorithm, data: Data) -> Data:
+    """The training set as the first block in training sees it, where the outputs of finished blocks are kept."""
+    if not keeps(algorithm, data.train):
         return data
     inputs, size = data.train.inputs, EVALUATION_BATCH
-    algorithm.evaluation_mode()
-    first = algorithm.prefix(inputs[:size])
-    if first[0].nbytes * len(inputs) > free_bytes(inputs.device) / 2:
-        algorithm.training_mode()
-        return data
-    kept = torch.empty((len(inputs), *first.shape[1:]), dtype=first.dtype, device=first.device)
-    for start in range(0, len(inputs), size):
-        kept[start : start + size] = algorithm.prefix(inputs[start : start + size])
+    parts = [algorithm.prefix(inputs[start : start + size]) for start in range(0, len(inputs), size)]
     algorithm.entry = algorithm.stage.blocks.start
-    algorithm.training_mode()
-    return replace(data, train=Split(kept, data.train.targets))
+    return replace(data, train=Split(torch.cat(parts), data.train.targets))
 
 
 def free_bytes(device: torch.device) -> int:
@@ -203,9 +203,10 @@ class Run:
         generator = stream(self.spec.seed, "warm-up")
         flops = []
         for stage in algorithm.stages():
+            algorithm.entry = 0
             algorithm.begin(stage)
             inputs, targets = next(batches(data.train, self.spec.training.batch_size, generator))
-            if algorithm.caches:
+            if keeps(algorithm, data.train):
                 inputs, algorithm.entry = algorithm.prefix(inputs), stage.blocks.start
             with FlopCounterMode(display=False) as counter:
                 algorithm.step(inputs, targets)

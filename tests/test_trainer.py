@@ -188,3 +188,34 @@ def test_wrong_requests():
         assembly.find_device(f"cuda:{torch.cuda.device_count()}")
     with pytest.raises(RequestError, match="unknown"):
         assembly.find_device("tpu")
+
+
+@pytest.mark.parametrize("algorithm", ["mono_forward", "cascaded_forward"])
+def test_the_cache_changes_work_and_not_weights(algorithm):
+    """The same training, but a finished block is applied once a sample and not once a step."""
+    plain, cached = (
+        trainer.run(spec(algorithm, epochs=6, schedule="greedy", cache=cache), "cpu") for cache in (False, True)
+    )
+    assert cached.metrics.test_loss == pytest.approx(plain.metrics.test_loss, rel=1e-4)
+    assert [e.train_loss for e in cached.history] == pytest.approx([e.train_loss for e in plain.history], rel=1e-4)
+    first, second = cached.stages
+    assert first.flops_per_step == plain.stages[0].flops_per_step
+    assert plain.stages[1].flops_per_step - second.flops_per_step == 2 * 32 * 64 * 256, "the first block's forward pass"
+
+
+def test_where_memory_is_short_the_cache_is_left_out(monkeypatch):
+    plain = trainer.run(spec("mono_forward", epochs=2, schedule="greedy"), "cpu")
+    monkeypatch.setattr(trainer, "free_bytes", lambda device: 1000)
+    short = trainer.run(spec("mono_forward", epochs=2, schedule="greedy", cache=True), "cpu")
+    assert short.stages == plain.stages, "with the work that it had"
+    assert short.metrics == plain.metrics
+
+
+def test_the_cache_goes_from_block_to_block(data_dir):
+    """Three blocks: what is kept for the third comes from what was kept for the second."""
+    settings = {"epochs": 3, "workload": "mnist-mlp-3x1000", "schedule": "greedy", "batch_size": 500}
+    plain, cached = (
+        trainer.run(spec("cascaded_forward", cache=cache, **settings), "cpu", data_dir) for cache in (False, True)
+    )
+    assert cached.metrics.test_loss == pytest.approx(plain.metrics.test_loss, rel=1e-3)
+    assert cached.stages[2].flops_per_step == cached.stages[1].flops_per_step < plain.stages[2].flops_per_step
