@@ -35,14 +35,19 @@ def split_hyperparameters(
     return own, opt
 
 
-def check_compatible(algorithm: str, workload: Workload) -> None:
-    """Refuse an algorithm that is not defined for a workload's network.
+def check_compatible(algorithm: str, workload: Workload, batch_size: int) -> None:
+    """Refuse an algorithm that is not defined for a workload's network, and a batch larger than its training set.
 
     Raises
     ------
     RequestError
-        It is not; the message says what would fit.
+        The message says what would fit.
     """
+    if batch_size > workload.source.samples[0]:
+        raise RequestError(
+            f"batch_size = {batch_size} is more than the {workload.source.samples[0]} training samples of "
+            f"{workload.name}: choose a smaller one"
+        )
     fits = algorithms.find(algorithm).architectures
     if workload.architecture not in fits:
         others = [w.name for w in workloads.WORKLOADS.values() if w.architecture in fits]

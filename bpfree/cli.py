@@ -96,7 +96,7 @@ def train(
     from bpfree.progress import evaluation_line, result_line
     from bpfree.records import MeasurementSettings, ResultsFolder, RunSpec, TrainingSettings
 
-    assembly.check_compatible(algorithm, workloads.find(workload))
+    assembly.check_compatible(algorithm, workloads.find(workload), batch_size)
     hyperparameters = assembly.resolve(algorithm, optimizer, parse_settings(settings))
     if country:
         intensity(country)
@@ -174,14 +174,13 @@ def tune(
 
 def places_of(study: "Study", results: Path, device: str, data_dir: Path | None, workers: int | None) -> "Places":
     """Folder, device and workers of a study."""
-    import os
-
     from bpfree import assembly
     from bpfree.driver import Places
+    from bpfree.executors import usable_cores
     from bpfree.records import ResultsFolder
 
     torch_device = assembly.find_device(device)
-    default = len(os.sched_getaffinity(0)) if torch_device == "cpu" else 1
+    default = usable_cores() if torch_device == "cpu" else 1
     return Places(ResultsFolder(results / study.name), torch_device, data_dir, workers or default)
 
 
@@ -244,7 +243,8 @@ def show_plan(loaded: "Study", places: "Places", as_json: bool) -> None:
 
     planned = plan(loaded, places.kind)
     driver.fetch_data(loaded, places.data_dir)
-    forecast = driver.forecast(planned, places)
+    with driver.warm(places) as executor:
+        forecast = driver.forecast(planned, places, executor)
     if as_json:
         print_json({"study": loaded.name, "cells": len(planned.cells), **asdict(forecast), "seconds": forecast.seconds})
     else:

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bpfree.records import MeasurementSettings, Record, ResultsFolder, RunSpec, TunedCell
 from bpfree.study import TRIAL_SEED, Device, Plan, Study, plan, to_toml
+
+if TYPE_CHECKING:
+    from bpfree.estimate import Estimate
+    from bpfree.executors import LocalExecutor
 
 
 @dataclass(frozen=True)
@@ -85,44 +89,51 @@ def nothing_left(study: Study, folder: ResultsFolder, kind: Device | None) -> in
     return len(records) if all(record and record.final for record in records) else None
 
 
-def forecast(planned: Plan, places: Places) -> Forecast:
-    """Time a few steps of every cell, in a warm process, and add up what is still to do.
+def forecast(planned: Plan, places: Places, executor: "LocalExecutor") -> Forecast:
+    """Time a few steps of every cell, in warm processes, and add up what is still to do.
 
-    Raises
-    ------
-    DataError
-        The data cannot be had.
+    A cell that cannot be timed (out of memory, say) adds no time, and makes the energy unknown.
     """
-    from bpfree.executors import LocalExecutor
-
     folder, study = places.folder, planned.study
     tuned = known_cells(planned, folder)
-    seconds, joules, quality = [0.0, 0.0], 0.0, set()
+    futures = [executor.estimate(default_spec(planned, i)) for i in range(len(planned.cells))]
+    tuning_seconds = final_seconds = joules = 0.0
     trials = runs = 0
-    with LocalExecutor(places.device, places.workers, places.data_dir, fresh=False) as executor:
-        timings = [(cell, executor.estimate(default_spec(planned, i))) for i, cell in enumerate(planned.cells)]
-        for cell, future in timings:
-            timing = future.result()
-            missing = [s for s in final_specs(planned, tuned, cell.name) if not is_final(folder, s)]
-            to_tune = study.tuning.trials if study.tuning and cell.name not in tuned else 0
+    qualities = set()
+    for cell, future in zip(planned.cells, futures, strict=True):
+        missing = [s for s in final_specs(planned, tuned, cell.name) if not is_final(folder, s)]
+        count = len(missing) if cell.name in tuned else len(study.seeds)
+        to_tune = study.tuning.trials if study.tuning and cell.name not in tuned else 0
+        trials, runs = trials + to_tune, runs + count
+        timing = estimated(future)
+        qualities.add(timing.quality if timing else "absent")
+        if timing:
             epochs = (study.tuning and study.tuning.max_epochs) or study.training.max_epochs
-            tuning_seconds = to_tune * timing.run_seconds(epochs)
-            count = len(missing) if cell.name in tuned else len(study.seeds)
-            final_seconds = count * (timing.run_seconds(study.training.max_epochs) + PROCESS_SECONDS)
-            seconds[0] += tuning_seconds / places.workers
-            seconds[1] += final_seconds
-            joules += (tuning_seconds + final_seconds) * (timing.watts or 0)
-            quality.add(timing.quality)
-            trials, runs = trials + to_tune, runs + count
-    known = quality <= {"measured", "modelled"} and len(quality) == 1
+            trial_seconds = to_tune * timing.run_seconds(epochs)
+            run_seconds = count * timing.run_seconds(study.training.max_epochs)
+            tuning_seconds += trial_seconds / places.workers
+            final_seconds += run_seconds + count * PROCESS_SECONDS
+            joules += (trial_seconds + run_seconds) * (timing.watts or 0)
+    quality = qualities.pop() if len(qualities) == 1 else "absent"
+    known = quality in ("measured", "modelled")
     return Forecast(
-        trials, runs, seconds[0], seconds[1], joules / 3600 if known else None,
-        quality.pop() if known else "absent", grams(joules, study.measurement.settings()) if known else None,
+        trials, runs, tuning_seconds, final_seconds, joules / 3600 if known else None,
+        quality, grams(joules, study.measurement.settings()) if known else None,
     )  # fmt: skip
 
 
 PROCESS_SECONDS = 3.0
 """A fresh process and its imports, roughly."""
+
+
+def estimated(future: "Future[Estimate]") -> "Estimate | None":
+    """A timing, or None where its process died or the device had no room for it."""
+    from pebble import ProcessExpired
+
+    try:
+        return future.result()
+    except (ProcessExpired, RuntimeError):
+        return None
 
 
 def grams(joules: float, settings: MeasurementSettings) -> float | None:
@@ -177,6 +188,13 @@ def fetch_data(study: Study, data_dir: Path | None) -> None:
         data.load(dataset, data_dir)
 
 
+def warm(places: Places) -> "LocalExecutor":
+    """Processes that stay, for timing and trials; none starts before it has work."""
+    from bpfree.executors import LocalExecutor
+
+    return LocalExecutor(places.device, places.workers, places.data_dir, fresh=False)
+
+
 def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
     """Do what is left of a study. Returns the records of all its final runs.
 
@@ -192,8 +210,9 @@ def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
     lock = places.folder.lock()
     try:
         places.folder.write_text("study.toml", to_toml(study))
-        listener.planned(planned, forecast(planned, places))
-        tuned = tune_cells(planned, places, listener)
+        with warm(places) as executor:
+            listener.planned(planned, forecast(planned, places, executor))
+            tuned = tune_cells(planned, places, executor, listener)
         blocks = planned.final_blocks(tuned)
         kept = {"digest": study.digest, "device": places.kind, "final_runs": [s.id for block in blocks for s in block]}
         places.folder.write_text("plan.json", json.dumps(kept, indent=1) + "\n")
@@ -202,17 +221,13 @@ def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
         lock.release()
 
 
-def tune_cells(planned: Plan, places: Places, listener: Listener) -> dict[str, TunedCell]:
+def tune_cells(planned: Plan, places: Places, executor: "LocalExecutor", listener: Listener) -> dict[str, TunedCell]:
     """Every cell's outcome; those that have none yet are tuned, one after another."""
-    from bpfree.executors import LocalExecutor
     from bpfree.tuning import tune
 
     tuned = known_cells(planned, places.folder)
-    missing = [cell for cell in planned.cells if cell.name not in tuned]
-    if not missing:
-        return tuned
-    with LocalExecutor(places.device, places.workers, places.data_dir, fresh=False) as executor:
-        for cell in missing:
+    for cell in planned.cells:
+        if cell.name not in tuned:
             if planned.study.tuning:
                 listener.tuning(cell.name, planned.study.tuning.trials, 0)
             tuned[cell.name] = tune(planned, cell, places.folder, executor, places.workers, listener.trial)
@@ -253,7 +268,8 @@ def tune_only(study: Study, places: Places, listener: Listener) -> TunedCell:
     lock = places.folder.lock()
     try:
         places.folder.write_text("study.toml", to_toml(study))
-        (tuned,) = tune_cells(planned, places, listener).values()
+        with warm(places) as executor:
+            (tuned,) = tune_cells(planned, places, executor, listener).values()
         return tuned
     finally:
         lock.release()

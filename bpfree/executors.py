@@ -46,7 +46,7 @@ class LocalExecutor:
         self.device = device
         self.data_dir = data_dir
         self.fresh = fresh
-        self.threads = max(1, len(os.sched_getaffinity(0)) // workers)
+        self.threads = max(1, usable_cores() // workers)
         self.pool = ProcessPool(
             max_workers=workers,
             max_tasks=1 if fresh else 0,
@@ -78,6 +78,13 @@ class LocalExecutor:
         else:
             self.pool.stop()
         self.pool.join()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; OMP_NUM_THREADS takes some away, as it does for torch."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, int(limit)) if limit.isdigit() and int(limit) > 0 else cores
 
 
 def outcome(future: "Future[Record]", spec: RunSpec) -> Record:

@@ -322,7 +322,7 @@ def plan(study: Study, device: Device) -> Plan:
         intensity(study.measurement.country, study.measurement.carbon_intensity)
     cells = []
     for workload, entry, optimizer in product(study.workloads, study.algorithms, study.optimizers):
-        assembly.check_compatible(entry.name, workloads.find(workload))
+        assembly.check_compatible(entry.name, workloads.find(workload), study.training.batch_size)
         resolved = assembly.resolve(entry.name, optimizer, entry.fixed)
         if study.tuning and study.tuning.pruner != "none" and resolved.get("schedule") == "greedy":
             raise RequestError(

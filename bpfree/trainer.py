@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bpfree import environment, workloads
 from bpfree.algorithms import Algorithm, Stage
 from bpfree.assembly import boundary_of, build, meters_of, session_of, stream
-from bpfree.errors import RequestError, WorldError
+from bpfree.errors import WorldError
 from bpfree.meters import Edge, Meter, boundary_joules, carbon_of, peak_host_bytes
 from bpfree.records import Cost, Evaluation, Metrics, Record, RunSpec, StageSummary
 from bpfree.workloads import Data, Split, Workload
@@ -166,11 +166,6 @@ class Run:
         try:
             self.session.phase("setup")
             data = self.workload.load(self.device, self.data_dir)
-            if len(data.train) < self.spec.training.batch_size:
-                raise RequestError(
-                    f"batch_size = {self.spec.training.batch_size} is more than the "
-                    f"{len(data.train)} training samples of {self.workload.name}: choose a smaller one"
-                )
             flops = self.warm_up(data)
             algorithm = build(self.spec, self.workload, self.device)
             self.measure_idle()

@@ -181,9 +181,9 @@ def test_shares():
 
 def test_wrong_requests():
     with pytest.raises(RequestError, match="smaller"):
-        trainer.run(spec(batch_size=2000), "cpu")
+        assembly.check_compatible("backprop", workloads.find("digits-mlp"), 2000)
     with pytest.raises(RequestError, match="choose a workload of kind mlp"):
-        assembly.check_compatible("forward_forward", workloads.find("fashion-cnn"))
+        assembly.check_compatible("forward_forward", workloads.find("fashion-cnn"), 128)
     with pytest.raises(RequestError, match="not available"):
         assembly.find_device(f"cuda:{torch.cuda.device_count()}")
     with pytest.raises(RequestError, match="unknown"):

@@ -51,12 +51,21 @@ def of_workload(workload: Workload, many: bool) -> list[str]:
     found += [
         against(method, workload) for method in workload.methods if method.reference and method.accuracy_difference
     ]
-    found += [
-        f"{form.title(method.name)} has no completed run, so nothing is said of it."
-        for method in workload.methods
-        if not method.completed
-    ]
-    return found
+    return found + [text for method in workload.methods if (text := incomplete(method))]
+
+
+def incomplete(method: Method) -> str | None:
+    """What the figures of a method leave out."""
+    name, lost = form.title(method.name), len(method.records) - len(method.completed)
+    if not method.completed:
+        return f"{name} has no completed run, so nothing is said of it."
+    if not lost:
+        return None
+    diverged = sum(record.status == "diverged" for record in method.records)
+    how = f"{diverged} diverged" if diverged == lost else f"{lost} failed"
+    if 0 < diverged < lost:
+        how = f"{diverged} diverged and {lost - diverged} failed"
+    return f"Of {name}’s {len(method.records)} runs {how}; its figures are of the other {len(method.completed)}."
 
 
 def against(method: Method, workload: Workload) -> str:

@@ -1,10 +1,13 @@
 """How figures are printed: units people know, no more digits than the figure bears, a dash for what is not there."""
 
 import math
+from collections.abc import Iterable
 
 from bpfree.statistics import Comparison, Interval
 
 ABSENT = "–"
+WATT_HOURS_FROM = 36_000
+"""Joules from which energies are given in watt-hours."""
 
 
 def digits(value: float, significant: int = 3) -> str:
@@ -69,7 +72,23 @@ def times(c: Comparison | None) -> tuple[str, str]:
     """A ratio with its interval."""
     if c is None:
         return ABSENT, ""
-    return f"{digits(c.estimate)} ×", bounds(c.low, c.high)
+    return f"{digits(c.estimate)}\u00a0×", bounds(c.low, c.high)
+
+
+def level(confidence: float) -> str:
+    """A confidence level in per cent, with the digits that Holm's levels need."""
+    return f"{100 * confidence:.2f}".rstrip("0").rstrip(".") + "\u00a0%"
+
+
+def energy_unit(joules: Iterable[float]) -> tuple[str, float]:
+    """The unit for a column of energies, and how many of it a joule is."""
+    return ("Wh", 1 / 3600) if max(joules, default=0) >= WATT_HOURS_FROM else ("J", 1.0)
+
+
+def mass_unit(grams: Iterable[float]) -> tuple[str, float]:
+    """The unit for a column of emissions, and how many of it a gram is."""
+    most = max(grams, default=1)
+    return ("kg", 1e-3) if most >= 1000 else ("g", 1.0) if most >= 0.1 else ("mg", 1e3) if most >= 1e-4 else ("µg", 1e6)
 
 
 def mebibytes(value: float | None) -> str:
@@ -88,7 +107,7 @@ def energy(joules: float | None) -> str:
     """Joules, or watt-hours from 36 kJ on."""
     if joules is None:
         return ABSENT
-    return f"{digits(joules)} J" if joules < 36_000 else f"{digits(joules / 3600)} Wh"
+    return f"{digits(joules)} J" if joules < WATT_HOURS_FROM else f"{digits(joules / 3600)} Wh"
 
 
 def title(name: str) -> str:

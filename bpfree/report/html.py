@@ -1,5 +1,6 @@
 """The page: figures and tables put into the template."""
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,14 @@ from typing import Any
 import jinja2
 
 from bpfree.records import Record, ResultsFolder
-from bpfree.report import answer, figures, form
+from bpfree.report import answer, drawing, figures, form
 from bpfree.report.summary import Method, Summary, Workload, summarise
+from bpfree.statistics import SIGN_FLIP_SEEDS
 
 HERE = Path(__file__).parent
 
 
-def build_report(results: Path, output: Path) -> Path:
+def build_report(results: Path | ResultsFolder, output: Path) -> Path:
     """Write `index.html` and `figures/*.svg` of a results folder.
 
     Raises
@@ -21,7 +23,7 @@ def build_report(results: Path, output: Path) -> Path:
     WorldError
         The folder is not a study's, has no final run yet, or the output cannot be written.
     """
-    summary = summarise(results)
+    summary = summarise(results.path if isinstance(results, ResultsFolder) else results)
     drawn = figures.all_figures(summary)
     target = ResultsFolder(output)
     for _, group in drawn:
@@ -30,7 +32,7 @@ def build_report(results: Path, output: Path) -> Path:
     return target.write_text("index.html", page(summary, drawn))
 
 
-def page(summary: Summary, drawn: list[tuple[Workload, list[figures.Figure]]]) -> str:
+def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]]) -> str:
     """The HTML text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -42,12 +44,14 @@ def page(summary: Summary, drawn: list[tuple[Workload, list[figures.Figure]]]) -
         study=summary.study,
         answer=answer.sentences(summary),
         confidence=f"{summary.confidence:.0%}",
+        sign_flip_seeds=SIGN_FLIP_SEEDS,
         sections=[section(workload, group) for workload, group in drawn],
         runs=[run_row(record) for record in sorted(summary.records, key=order)],
         meters=meters(summary),
         warnings=summary.warnings,
         environment=environment_rows(summary),
-        command=f"bpfree study {summary.study['name']}.toml",
+        command=f"bpfree study {shlex.quote(str(summary.study['name']) + '.toml')}",
+        versions=versions(summary),
         study_toml=(summary.folder / "study.toml").read_text(),
         series=series,
     )
@@ -55,24 +59,32 @@ def page(summary: Summary, drawn: list[tuple[Workload, list[figures.Figure]]]) -
 
 def variables(workload: Workload) -> list[str]:
     """The CSS variable of each method's colour."""
-    table = figures.colours(workload.methods)
-    return [figures.THEMED[table[m.name]] for m in workload.methods]
+    table = drawing.colours(workload.methods)
+    return [drawing.THEMED[table[m.name]] for m in workload.methods]
 
 
 def style() -> str:
     """The style sheet, with the light theme's series colours put in."""
-    colours = "; ".join(f"{variable}: {colour}" for _, variable, colour in figures.SERIES)
+    colours = "; ".join(f"{variable}: {colour}" for _, variable, colour in drawing.SERIES)
     return (HERE / "style.css").read_text().replace("/* series */", f"{colours};")
 
 
-def section(workload: Workload, group: list[figures.Figure]) -> dict[str, Any]:
+def section(workload: Workload, group: list[drawing.Figure]) -> dict[str, Any]:
     """Everything about one workload."""
+    unit, per_joule = form.energy_unit(m.joules.estimate for m in workload.methods if m.joules)
+    mass = form.mass_unit(m.co2e_grams.estimate for m in workload.methods if m.co2e_grams)
+    comparisons = [row for m in workload.methods for row in comparison_rows(m)]
     return {
         "name": workload.name,
         "quality": workload.quality,
         "note": workload.note,
         "figures": group,
-        "results": [result_row(m) for m in workload.methods],
+        "energy_unit": unit,
+        "mass_unit": mass[0],
+        "net": any(m.joules_net for m in workload.methods),
+        "results": [result_row(m, per_joule, mass[1]) for m in workload.methods],
+        "comparisons": comparisons,
+        "signs": any(row["p"] for row in comparisons),
         "factors": [factor_row(m, workload) for m in workload.methods if m.reference],
         "tuning": [tuning_row(m) for m in workload.methods if m.tuned],
         "ledger": [ledger_row(m) for m in workload.methods],
@@ -80,20 +92,45 @@ def section(workload: Workload, group: list[figures.Figure]) -> dict[str, Any]:
     }
 
 
-def result_row(m: Method) -> dict[str, Any]:
+def result_row(m: Method, per_joule: float, per_gram: float) -> dict[str, Any]:
     """A method's line in the main table: value and interval of each figure."""
     return {
         "name": form.title(m.name),
         "runs": f"{len(m.completed)} of {len(m.records)}",
         "accuracy": form.accuracy(m.accuracy),
         "difference": form.points(m.accuracy_difference),
-        "joules": form.interval(m.joules),
+        "joules": form.interval(m.joules, per_joule),
+        "net": form.interval(m.joules_net, per_joule),
         "energy_ratio": form.times(m.energy_ratio),
         "seconds": form.interval(m.seconds),
         "time_ratio": form.times(m.factors.get("time")),
-        "memory": form.mebibytes(m.device_bytes or m.host_bytes),
-        "co2e": form.number(m.co2e_grams),
+        "memory": form.interval(m.device_bytes or m.host_bytes, 1 / 2**20),
+        "co2e": form.interval(m.co2e_grams, per_gram),
     }
+
+
+def comparison_rows(m: Method) -> list[dict[str, str]]:
+    """A method's members of the family that Holm's procedure holds to the study's level together."""
+    members = (
+        ("test accuracy, points", m.accuracy_difference, form.points),
+        ("energy ratio", m.energy_ratio, form.times),
+    )
+    return [
+        {
+            "name": form.title(m.name),
+            "what": what,
+            "estimate": printed(c)[0],
+            "interval": printed(c)[1],
+            "level": form.level(c.confidence),
+            "pairs": str(c.n),
+            "verdict": c.verdict,
+            "p": ""
+            if c.sign_flip_p is None
+            else f"{form.digits(c.sign_flip_p, 2)} (floor {form.digits(c.sign_flip_floor, 2)})",
+        }
+        for what, c, printed in members
+        if c is not None
+    ]
 
 
 def factor_row(m: Method, workload: Workload) -> dict[str, Any]:
@@ -154,6 +191,8 @@ def ledger_row(m: Method) -> dict[str, Any]:
         "flops_per_step": mean([c.flops_per_step / 1e6 if c.flops_per_step else None for c in costs]),
         "flops_total": mean([c.flops_total / 1e12 if c.flops_total else None for c in costs]),
         "joules": form.number(m.joules.estimate if m.joules else None),
+        "to_best": form.number(m.joules_to_best.estimate if m.joules_to_best else None),
+        "limit": ", ".join(sorted({str(r.spec.training.max_epochs) for r in m.records})) or form.ABSENT,
     }
 
 
@@ -167,7 +206,7 @@ def run_row(record: Record) -> dict[str, str]:
     cost = record.cost
     return {
         "workload": record.spec.workload,
-        "name": form.title(record.spec.algorithm),
+        "name": form.title(record.spec.method),
         "optimizer": record.spec.optimizer,
         "seed": str(record.spec.seed),
         "status": record.status,
@@ -183,18 +222,33 @@ def run_row(record: Record) -> dict[str, str]:
 def meters(summary: Summary) -> list[dict[str, str]]:
     """Each component with its method and quality over the final runs, and why it is so."""
     found: Counter[tuple[str, str, str, str]] = Counter()
+    resolutions: dict[tuple[str, str, str, str], list[float]] = {}
     for record in summary.records:
         phase = record.phases.get("train")
         for r in phase.readings if phase else []:
-            found[(r.component, r.method, r.quality, r.reason or "")] += 1
+            key = (r.component, r.method, r.quality, r.reason or "")
+            found[key] += 1
+            resolutions.setdefault(key, []).extend([] if r.resolution is None else [r.resolution])
     counted = {component for r in summary.records if r.cost for component in r.cost.boundary}
     return [
         {
             "component": component, "method": method.replace("_", " "), "quality": quality, "reason": reason,
+            "resolution": f"{form.digits(100 * max(worst), 2)} %" if (worst := resolutions[key]) else form.ABSENT,
             "runs": str(count), "counted": "yes" if component in counted else "no",
         }
-        for (component, method, quality, reason), count in sorted(found.items())
+        for key, count in sorted(found.items())
+        for component, method, quality, reason in [key]
     ]  # fmt: skip
+
+
+def versions(summary: Summary) -> str:
+    """Which code made the runs."""
+    runs = sorted(summary.records, key=order)
+    made = [(r.environment.get("bpfree", "of unknown version"), r.environment.get("commit")) for r in runs]
+    return "; ".join(
+        f"bpfree {number}" + (f" at commit {commit}" if commit else ", no commit recorded")
+        for number, commit in dict.fromkeys(made)
+    )
 
 
 def environment_rows(summary: Summary) -> list[tuple[str, str]]:
@@ -204,12 +258,15 @@ def environment_rows(summary: Summary) -> list[tuple[str, str]]:
         for key, value in record.environment.items():
             if key in ("packages", "load_average"):
                 continue
+            if value is None:
+                continue
             text = form.mebibytes(value) + " MiB" if key.endswith("_bytes") else str(value)
             seen = rows.setdefault(key.removesuffix("_bytes").replace("_", " "), [])
             if text not in seen:
                 seen.append(text)
-    packages = summary.records[0].environment.get("packages", {})
-    rows["packages"] = [", ".join(f"{name} {number}" for name, number in packages.items())]
+    packages = [record.environment.get("packages") or {} for record in summary.records]
+    lists = [", ".join(f"{name} {number}" for name, number in found.items()) for found in packages]
+    rows["packages"] = list(dict.fromkeys(filter(None, lists)))
     carbon = {r.cost.carbon.source for r in summary.records if r.cost and r.cost.carbon}
     rows["CO2e"] = sorted(carbon) or ["not computed: the study names no country and no carbon intensity"]
     return [(key, "; ".join(values)) for key, values in rows.items()]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bpfree.errors import WorldError
-from bpfree.records import Record, ResultsFolder, TunedCell, cell_name
-from bpfree.statistics import Comparison, Interval, Values, by_seed, difference, holm_levels, mean_interval, ratio
+from bpfree.records import Record, ResultsFolder, TrainingSettings, TunedCell, cell_name
+from bpfree.statistics import Comparison, Interval, by_seed, difference, holm_levels, mean_interval, ratio
 
 
 @dataclass
@@ -17,7 +17,8 @@ class Method:
     """An algorithm with an optimizer on one workload: its final runs, its tuning, its figures."""
 
     name: str
-    algorithm: str
+    label: str
+    """The study's name for the algorithm in this form."""
     optimizer: str
     records: list[Record]
     """Of all final runs, whatever their status."""
@@ -28,9 +29,13 @@ class Method:
     joules: Interval | None = None
     seconds: Interval | None = None
     epochs: Interval | None = None
-    host_bytes: float | None = None
-    device_bytes: float | None = None
-    co2e_grams: float | None = None
+    joules_net: Interval | None = None
+    """Above idle; of measured energy alone."""
+    joules_to_best: Interval | None = None
+    """Up to each stage's best epoch: without the patience epochs."""
+    host_bytes: Interval | None = None
+    device_bytes: Interval | None = None
+    co2e_grams: Interval | None = None
     patience_share: float | None = None
     """Share of epochs after each stage's best one."""
     accuracy_difference: Comparison | None = None
@@ -85,12 +90,45 @@ class Summary:
                 reason = (record.error or "").strip().splitlines()
                 found.append(f"{record.spec.cell}, seed {record.spec.seed}: {record.status}. {''.join(reason[-1:])}")
             found += [f"{record.spec.cell}, seed {record.spec.seed}: {text}" for text in record.warnings]
-        budgets = {m.tuned.trials for m in methods if m.tuned}
-        if len(budgets) > 1:
-            found.append(f"the methods were not given the same number of trials: {sorted(budgets)}")
-        if len({record.environment.get("cpu") for record in self.records}) > 1:
-            found.append("the runs were made on different machines")
+        return found + self.unequal_budgets() + self.unlike_environments()
+
+    def unequal_budgets(self) -> list[str]:
+        """Where the methods of a workload were not given the same."""
+        found = []
+        for workload in self.workloads:
+            budgets = {m.tuned.trials for m in workload.methods if m.tuned}
+            if len(budgets) > 1:
+                found.append(
+                    f"{workload.name}: the methods were not given the same number of trials: {sorted(budgets)}"
+                )
+            for kind, records in (("final runs", self.records), ("trials", self.trials)):
+                here = [record for record in records if record.spec.workload == workload.name]
+                unlike = [name for name in TrainingSettings.model_fields if not alike(here, name)]
+                found += [f"{workload.name}: the {kind} differ in {name.replace('_', ' ')}" for name in unlike]
         return found
+
+    def unlike_environments(self) -> list[str]:
+        """Where the runs were not made on one machine with one version of everything."""
+        found = []
+        for keys, text in (
+            (("cpu", "gpu"), "on different machines"),
+            (("bpfree", "packages"), "with different versions"),
+        ):
+            if len({str([record.environment.get(key) for key in keys]) for record in self.records}) > 1:
+                found.append(f"the runs were made {text}")
+        if any(str(record.environment.get("commit")).endswith("+changes") for record in self.records):
+            found.append(
+                "the code had changes that are in no commit, so the commit alone does not reproduce these runs"
+            )
+        return found
+
+
+def alike(records: Sequence[Record], name: str) -> bool:
+    """Whether all methods were trained with the same values of a setting; a study that changed left old trials."""
+    values: dict[str, set[Any]] = {}
+    for record in records:
+        values.setdefault(record.spec.cell, set()).add(getattr(record.spec.training, name))
+    return len({frozenset(of_cell) for of_cell in values.values()}) <= 1
 
 
 def accuracy_of(record: Record) -> float | None:
@@ -117,6 +155,20 @@ def seconds_per_step(record: Record) -> float | None:
 def co2e_grams_of(record: Record) -> float | None:
     """Emissions of the training window."""
     return record.cost.carbon.co2e_kg * 1000 if record.cost and record.cost.carbon else None
+
+
+def joules_to_best(record: Record) -> float | None:
+    """Joules spent up to the best epoch of each stage, summed over the stages; None where the history lacks them."""
+    if joules_of(record) is None:
+        return None
+    spent = {e.epoch: e.joules for e in record.history} | {0: 0.0}
+    total, before = 0.0, 0
+    for stage in record.stages:
+        best, start = spent.get(before + stage.best_epoch), spent.get(before)
+        if best is None or start is None:
+            return None
+        total, before = total + best - start, before + stage.epochs
+    return total if record.stages else None
 
 
 def watts_of(record: Record) -> float | None:
@@ -171,15 +223,15 @@ def summarise_workload(
     name: str, study: dict[str, Any], finals: Sequence[Record], cells: dict[str, TunedCell], confidence: float
 ) -> Workload:
     """The methods of one workload, in the study's order."""
-    algorithms = [entry if isinstance(entry, str) else entry["name"] for entry in study["algorithms"]]
+    labels = [e if isinstance(e, str) else e.get("label", e["name"]) for e in study["algorithms"]]
     optimizers = study.get("optimizers", ["adamw"])
     methods = []
-    for algorithm in algorithms:
+    for label in labels:
         for optimizer in optimizers:
-            cell = cell_name(name, algorithm, optimizer)
+            cell = cell_name(name, label, optimizer)
             here = [record for record in finals if record.spec.cell == cell]
-            title = algorithm if len(optimizers) == 1 else f"{algorithm}, {optimizer}"
-            method = Method(title, algorithm, optimizer, here, cells.get(cell))
+            title = label if len(optimizers) == 1 else f"{label}, {optimizer}"
+            method = Method(title, label, optimizer, here, cells.get(cell))
             fill(method, confidence)
             methods.append(method)
     workload = Workload(name, methods, None, energy_quality(methods))
@@ -194,9 +246,9 @@ def summarise_workload(
     return workload
 
 
-def find(methods: Sequence[Method], algorithm: str, optimizer: str) -> Method | None:
-    """The method of that algorithm and optimizer."""
-    return next((m for m in methods if (m.algorithm, m.optimizer) == (algorithm, optimizer)), None)
+def find(methods: Sequence[Method], label: str, optimizer: str) -> Method | None:
+    """The method of that label and optimizer."""
+    return next((m for m in methods if (m.label, m.optimizer) == (label, optimizer)), None)
 
 
 def fill(method: Method, confidence: float) -> None:
@@ -210,17 +262,15 @@ def fill(method: Method, confidence: float) -> None:
     method.joules = interval(joules_of) if energy_quality([method]) != "mixed" else None
     method.seconds = interval(seconds_of)
     method.epochs = interval(lambda r: r.cost.epochs if r.cost else None)
-    method.host_bytes = mean(method.values(lambda r: r.cost.peak_host_bytes if r.cost else None))
-    method.device_bytes = mean(method.values(lambda r: r.cost.peak_device_bytes if r.cost else None))
-    method.co2e_grams = mean(method.values(co2e_grams_of))
+    if method.joules:
+        method.joules_net = interval(lambda r: r.cost.train_joules_net if r.cost and joules_of(r) else None)
+        method.joules_to_best = interval(joules_to_best)
+    method.host_bytes = interval(lambda r: r.cost.peak_host_bytes if r.cost else None)
+    method.device_bytes = interval(lambda r: r.cost.peak_device_bytes if r.cost else None)
+    method.co2e_grams = interval(co2e_grams_of)
     stages = [stage for record in method.completed for stage in record.stages]
     epochs = sum(stage.epochs for stage in stages)
     method.patience_share = sum(stage.epochs - stage.best_epoch for stage in stages) / epochs if epochs else None
-
-
-def mean(values: Values) -> float | None:
-    """Plain mean, None of nothing."""
-    return sum(values.values()) / len(values) if values else None
 
 
 def energy_quality(methods: Sequence[Method]) -> str:

@@ -1,0 +1,119 @@
+"""How figures are drawn: altair describes, vl-convert renders SVG. One colour an algorithm everywhere, in both themes.
+
+Charts are drawn with sentinel colours. Inside the page these become CSS variables, so that a figure follows the
+page's theme; a file that stands alone gets the light theme's colours.
+"""
+
+import base64
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from bpfree.report import form
+from bpfree.report.summary import Method
+
+WIDTH, HEIGHT = 440, 260
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+# Sentinel, CSS variable, light theme's colour. Series colours are Okabe and Ito's, darkened for contrast on white.
+INK = ("#010101", "--ink", "#1c2430")
+MUTED = ("#020202", "--muted", "#5a6675")
+GRID = ("#030303", "--grid", "#dfe4ea")
+PAPER = ("#040404", "--paper", "#ffffff")
+SERIES = [
+    ("#050505", "--series-1", "#0067a8"),
+    ("#060606", "--series-2", "#c24e00"),
+    ("#070707", "--series-3", "#007d5c"),
+    ("#080808", "--series-4", "#a8478a"),
+    ("#090909", "--series-5", "#7a6a00"),
+    ("#0a0a0a", "--series-6", "#2b8fb8"),
+    ("#0b0b0b", "--series-7", "#7d5cc6"),
+    ("#0c0c0c", "--series-8", "#5f6b78"),
+]
+FIXED = {"backprop": 0, "forward_forward": 1, "cascaded_forward": 2, "mono_forward": 3}
+LIGHT = {sentinel: colour for sentinel, _, colour in (INK, MUTED, GRID, PAPER, *SERIES)}
+THEMED = {sentinel: f"var({variable})" for sentinel, variable, _ in (INK, MUTED, GRID, PAPER, *SERIES)}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure for the page: inline SVG that follows the theme, and the same as a file."""
+
+    name: str
+    title: str
+    caption: str
+    inline: str
+    standalone: str
+
+    @property
+    def link(self) -> str:
+        """The file as a data address."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.standalone.encode()).decode()
+
+
+def colours(methods: Sequence[Method]) -> dict[str, str]:
+    """Each method's sentinel colour."""
+    free = iter([i for i in range(len(SERIES)) if i not in FIXED.values()] * len(methods))
+    several = len({m.optimizer for m in methods}) > 1
+    return {m.name: SERIES[FIXED[m.label] if m.label in FIXED and not several else next(free)][0] for m in methods}
+
+
+def render(name: str, title: str, caption: str, chart: Any) -> Figure:
+    """A chart as a figure."""
+    axis = {
+        "labelColor": MUTED[0], "titleColor": INK[0], "gridColor": GRID[0], "domainColor": MUTED[0],
+        "tickColor": MUTED[0], "labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal",
+        "labelFont": "sans-serif", "titleFont": "sans-serif", "titlePadding": 8, "labelFlush": False,
+    }  # fmt: skip
+    legend = {
+        "labelColor": INK[0], "titleColor": INK[0], "labelFontSize": 13, "labelFont": "sans-serif", "orient": "top",
+        "title": None, "columns": 2, "columnPadding": 32, "symbolStrokeWidth": 3, "labelLimit": 220,
+    }  # fmt: skip
+    spec = (
+        chart.configure(background="transparent", padding={"left": 4, "right": 16, "top": 4, "bottom": 4})
+        .configure_axis(**axis)
+        .configure_legend(**legend)
+        .configure_view(stroke=None)
+        .to_dict()
+    )
+    name = re.sub(r"[^\w.-]+", "-", name)  # it becomes a file's name and an id, whatever the study calls its workload
+    svg = unique(vl_convert.vegalite_to_svg(spec), name)
+    return Figure(name, title, caption, inline(svg, title), replaced(svg, LIGHT))
+
+
+def unique(svg: str, name: str) -> str:
+    """Clipping areas named after their figure: the renderer numbers them through, over all that a process draws."""
+    found = list(dict.fromkeys(re.findall(r'id="(clip\d+)"', svg)))
+    for i, old in enumerate(found):
+        svg = re.sub(rf"\b{old}\b", f"{name}-{i}", svg)
+    return svg
+
+
+def inline(svg: str, title: str) -> str:
+    """For the page: themed, scaling, named for screen readers, without the parts that repeat in every figure."""
+    svg = replaced(svg, THEMED)
+    svg = re.sub(r'\s(width|height)="[\d.]+"(?=[^>]*viewBox)', "", svg, count=2)
+    svg = re.sub(r'\s(role|aria-\w+)="[^"]*"', "", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{attribute(title)}"', 1)
+
+
+def attribute(text: str) -> str:
+    """Text that may stand in an attribute."""
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+
+
+def replaced(svg: str, table: dict[str, str]) -> str:
+    """Sentinel colours replaced, and the font by the page's."""
+    svg = re.sub("#0[0-9a-f]0[0-9a-f]0[0-9a-f]", lambda match: table.get(match.group(), match.group()), svg)
+    return svg.replace('font-family="sans-serif"', f'font-family="{FONT}"')
+
+
+def scale(methods: Sequence[Method]) -> Any:
+    """The colour channel of a chart over methods."""
+    table = colours(methods)
+    domain = [form.title(m.name) for m in methods]
+    span = alt.Scale(domain=domain, range=[table[m.name] for m in methods])
+    return alt.Color("method:N", scale=span, legend=alt.Legend(symbolOpacity=1))
