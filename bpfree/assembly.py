@@ -1,6 +1,7 @@
 """From a specification to a run's parts: hyperparameters, network and algorithm, device, meters, randomness."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,22 +64,29 @@ def stream(seed: int, purpose: str, device: str | torch.device = "cpu") -> torch
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def build(spec: RunSpec, workload: Workload, device: str) -> Algorithm:
-    """The algorithm of a run on a freshly initialised network."""
-    own, opt = split_hyperparameters(spec.algorithm, spec.optimizer, spec.hyperparameters)
-    entry = optimizers.find(spec.optimizer)
-    network = workload.network(spec.seed)
+def build(
+    workload: Workload, algorithm: str, optimizer: str, hyperparameters: dict[str, Any], seed: int, device: str
+) -> Algorithm:
+    """An algorithm on a freshly initialised network."""
+    own, opt = split_hyperparameters(algorithm, optimizer, hyperparameters)
+    entry = optimizers.find(optimizer)
+    network = workload.network(seed)
 
     def make_optimizer(parameters: Any, **overrides: Any) -> torch.optim.Optimizer:
         return entry.build(parameters, opt.model_copy(update=overrides))
 
-    return algorithms.find(spec.algorithm)(
+    return algorithms.find(algorithm)(
         [block.to(device) for block in network.blocks],
         network.head.to(device),
         own,
         make_optimizer,
-        stream(spec.seed, "algorithm", device),
+        stream(seed, "algorithm", device),
     )
+
+
+def build_run(spec: RunSpec, workload: Workload, device: str) -> Algorithm:
+    """The algorithm of a run."""
+    return build(workload, spec.algorithm, spec.optimizer, spec.hyperparameters, spec.seed, device)
 
 
 def find_device(wanted: str) -> str:
@@ -108,6 +116,16 @@ def meters_of(device: str) -> list[Meter]:
     if device == "cpu":
         return open_meters(device)
     return open_meters(device, str(torch.cuda.get_device_properties(device).uuid))
+
+
+def prepare(device: str, threads: int | None = None) -> None:
+    """Set this process up for runs on a device: threads, determinism, the current CUDA device."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else matrix products on CUDA are not deterministic
+    if threads:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
+    if device != "cpu":
+        torch.cuda.set_device(device)
 
 
 def boundary_of(spec: RunSpec) -> tuple[str, ...]:

@@ -41,6 +41,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document an
 StudyFile = Annotated[Path, typer.Argument(help="A study file, e.g. studies/quickstart.toml.")]
 RESULTS = Path("results")
 REPORTS = Path("reports")
+INTERRUPTED = 130
+"""Exit status that typer makes of Ctrl-C."""
 
 
 def print_json(document: Any) -> None:
@@ -140,13 +142,15 @@ def tune(
     as_json: AsJson = False,
 ) -> None:
     """Tune one algorithm's hyperparameters with Optuna and print the best."""
-    from bpfree import driver
+    from bpfree import assembly, driver, workloads
     from bpfree.progress import StudyProgress
     from bpfree.study import SAMPLERS, Study
 
     if sampler not in SAMPLERS:
         raise RequestError(f"unknown sampler '{sampler}': choose from {', '.join(SAMPLERS)}")
     fixed = parse_settings(settings)
+    workloads.find(workload)
+    assembly.resolve(algorithm, optimizer, fixed)
     study = Study.model_validate(
         {
             "name": f"tune-{workload}-{algorithm}-{optimizer}-{sampler}",
@@ -207,7 +211,11 @@ def study(
     report_path = output / loaded.name / "index.html"
     kind: Any = {"auto": None, "cpu": "cpu"}.get(device, "cuda")
     finished = None if dry_run else driver.nothing_left(loaded, folder, kind)
-    if finished and report_path.exists():
+    if finished:
+        if not report_path.exists():
+            from bpfree.report import build_report
+
+            build_report(folder.path, report_path.parent)
         if as_json:
             print_json({"study": loaded.name, "final_runs": finished, "to_do": 0, "report": str(report_path)})
         else:
@@ -357,10 +365,10 @@ def main() -> None:
         status = app(standalone_mode=False)
     except BpfreeError as error:
         fail(str(error), error.exit_status)
-    except KeyboardInterrupt:
-        fail("stopped; every finished run is kept: call again to go on", 130)
     except typer.TyperException as error:
         fail(getattr(error, "format_message", error.__str__)(), 2)
+    if status == INTERRUPTED:
+        fail("stopped; every finished run is kept: call again to go on", INTERRUPTED)
     raise SystemExit(status if isinstance(status, int) else 0)
 
 

@@ -82,8 +82,11 @@ def nothing_left(study: Study, folder: ResultsFolder, kind: Device | None) -> in
     path = folder.path / "plan.json"
     if not path.exists():
         return None
-    kept = json.loads(path.read_text())
-    if kept["digest"] != study.digest or (kind and kept["device"] != kind):
+    try:
+        kept = json.loads(path.read_text())
+        if kept["digest"] != study.digest or (kind and kept["device"] != kind):
+            return None
+    except (ValueError, KeyError, TypeError):  # damaged: it is written anew
         return None
     records = [folder.record(run) for run in kept["final_runs"]]
     return len(records) if all(record and record.final for record in records) else None
@@ -112,7 +115,8 @@ def forecast(planned: Plan, places: Places, executor: "LocalExecutor") -> Foreca
             trial_seconds = to_tune * timing.run_seconds(epochs)
             run_seconds = count * timing.run_seconds(study.training.max_epochs)
             tuning_seconds += trial_seconds / places.workers
-            final_seconds += run_seconds + count * PROCESS_SECONDS
+            idle = study.measurement.idle_seconds if timing.quality == "measured" else 0
+            final_seconds += run_seconds + count * (PROCESS_SECONDS + idle)
             joules += (trial_seconds + run_seconds) * (timing.watts or 0)
     quality = qualities.pop() if len(qualities) == 1 else "absent"
     known = quality in ("measured", "modelled")
@@ -209,6 +213,8 @@ def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
     fetch_data(study, places.data_dir)
     lock = places.folder.lock()
     try:
+        if nothing_left(study, places.folder, places.kind) is None:
+            (places.folder.path / "plan.json").unlink(missing_ok=True)  # it may be of an earlier form of the study
         places.folder.write_text("study.toml", to_toml(study))
         with warm(places) as executor:
             listener.planned(planned, forecast(planned, places, executor))

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from bpfree import assembly, trainer, workloads
 from bpfree.meters import Session, boundary_joules
 from bpfree.records import Quality, RunSpec
@@ -43,10 +41,10 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
         The data cannot be had.
     """
     begin = time.perf_counter()
-    torch.set_num_threads(threads)
+    assembly.prepare(device, threads)
     workload = workloads.find(spec.workload)
     data = workload.load(device, data_dir)
-    algorithm = assembly.build(spec, workload, device)
+    algorithm = assembly.build_run(spec, workload, device)
     setup_seconds = time.perf_counter() - begin
     meters = assembly.meters_of(device)
     session = assembly.session_of(spec, meters)

@@ -106,7 +106,6 @@ def begin_worker(driver: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != driver:  # it died before the call above
         os._exit(1)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # deterministic matrix products on CUDA
     import bpfree.trainer  # noqa: F401
 
 

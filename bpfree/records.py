@@ -198,9 +198,9 @@ class Cost(Document):
     boundary: list[str]
     idle_watts: float | None
     peak_device_bytes: int | None
-    """Of the device's allocator; null on CPU."""
+    """Of the device's allocator while it trains; null on CPU."""
     peak_host_bytes: int | None
-    """Of the fresh process; null where the process is shared by several runs."""
+    """Of the fresh process while it trains; null where the process is shared by several runs."""
     carbon: Carbon | None = None
     """Null unless the study names a country or a carbon intensity."""
 

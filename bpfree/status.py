@@ -1,5 +1,6 @@
 """What of a study is done, from its results folder alone."""
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -10,8 +11,9 @@ from bpfree.study import Study
 def status_of(study: Study, folder: ResultsFolder) -> dict[str, Any]:
     """Trials and final runs by cell, done and planned; JSON-able."""
     runs: dict[str, Counter[str]] = {}
+    planned = planned_runs(folder)
     for record in folder.records():
-        if record.spec.role != "single":
+        if record.spec.role == "trial" or (record.spec.role == "final" and (not planned or record.id in planned)):
             runs.setdefault(record.spec.cell, Counter())[f"{record.spec.role} {record.status}"] += 1
     cells = []
     for workload in study.workloads:
@@ -32,3 +34,11 @@ def status_of(study: Study, folder: ResultsFolder) -> dict[str, Any]:
                     }
                 )
     return {"study": study.name, "folder": str(folder.path), "cells": cells}
+
+
+def planned_runs(folder: ResultsFolder) -> set[str]:
+    """The final runs of the study as it was last run; none before its tuning has ended."""
+    try:
+        return set(json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))["final_runs"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()

@@ -34,10 +34,6 @@ from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings, Tuned
 Sampler = Literal["tpe", "gp", "random", "qmc"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 Device = Literal["cpu", "cuda"]
-
-
-NAME = r"^[\w][\w.-]*$"
-"""Names become parts of file names."""
 NAME = r"^[\w][\w.-]*$"
 """Names become parts of file names."""
 TRIAL_SEED = 1_000_000
@@ -320,14 +316,24 @@ def plan(study: Study, device: Device) -> Plan:
 
     if study.measurement.country or study.measurement.carbon_intensity is not None:
         intensity(study.measurement.country, study.measurement.carbon_intensity)
+    if device == "cpu" and "gpu" in (study.measurement.boundary or []):
+        raise RequestError("boundary names gpu, but the study runs on the CPU: leave it out or choose --device cuda")
     cells = []
     for workload, entry, optimizer in product(study.workloads, study.algorithms, study.optimizers):
         assembly.check_compatible(entry.name, workloads.find(workload), study.training.batch_size)
         resolved = assembly.resolve(entry.name, optimizer, entry.fixed)
-        if study.tuning and study.tuning.pruner != "none" and resolved.get("schedule") == "greedy":
+        if study.tuning and study.tuning.pruner != "none" and stages(workload, entry.name, optimizer, resolved) > 1:
             raise RequestError(
                 f"pruner = '{study.tuning.pruner}' is unfair to {entry.name}, which trains in several stages: "
                 "leave the pruner out or give it schedule = 'simultaneous'"
             )
         cells.append(Cell(workload, entry.name, optimizer, entry.fixed, entry.label))
     return Plan(study, device, cells)
+
+
+def stages(workload: str, algorithm: str, optimizer: str, hyperparameters: dict[str, Any]) -> int:
+    """How many stages an algorithm trains a workload's network in."""
+    from bpfree import assembly, workloads
+
+    built = assembly.build(workloads.find(workload), algorithm, optimizer, hyperparameters, seed=0, device="cpu")
+    return len(built.stages())

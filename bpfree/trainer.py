@@ -18,9 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bpfree import environment, workloads
 from bpfree.algorithms import Algorithm, Stage
-from bpfree.assembly import boundary_of, build, meters_of, session_of, stream
+from bpfree.assembly import boundary_of, build_run, meters_of, prepare, session_of, stream
 from bpfree.errors import WorldError
-from bpfree.meters import Edge, Meter, boundary_joules, carbon_of, peak_host_bytes
+from bpfree.meters import Edge, Meter, boundary_joules, carbon_of, peak_device_bytes, peak_host_bytes, reset_peaks
 from bpfree.records import Cost, Evaluation, Metrics, Record, RunSpec, StageSummary
 from bpfree.workloads import Data, Split, Workload
 
@@ -116,6 +116,8 @@ class Progress:
     warnings: list[str] = field(default_factory=list)
     idle_watts: float | None = None
     parameters: int = 0
+    peaks: tuple[int | None, int | None] = (None, None)
+    """Peak bytes of device and host since training began."""
     begin: Edge | None = None
     end: Edge | None = None
 
@@ -167,7 +169,7 @@ class Run:
             self.session.phase("setup")
             data = self.workload.load(self.device, self.data_dir)
             flops = self.warm_up(data)
-            algorithm = build(self.spec, self.workload, self.device)
+            algorithm = build_run(self.spec, self.workload, self.device)
             self.measure_idle()
             self.train(algorithm, data, flops)
             self.session.phase("test")
@@ -194,7 +196,7 @@ class Run:
 
     def warm_up(self, data: Data) -> list[int]:
         """Steps on a throwaway copy: caches and clocks get warm, and torch counts the FLOPs of a step of each stage."""
-        algorithm = build(self.spec, self.workload, self.device)
+        algorithm = build_run(self.spec, self.workload, self.device)
         generator = stream(self.spec.seed, "warm-up")
         flops = []
         for stage in algorithm.stages():
@@ -211,9 +213,9 @@ class Run:
         return flops
 
     def measure_idle(self) -> None:
-        """Power of the device at rest with everything loaded, where anything is measured."""
+        """Power of the device at rest with everything loaded, where anything is measured; trials do without."""
         seconds = self.spec.measurement.idle_seconds
-        if seconds <= 0 or not any(meter.quality == "measured" for meter in self.meters):
+        if seconds <= 0 or self.spec.role == "trial" or not any(m.quality == "measured" for m in self.meters):
             return
         begin = self.session.phase("idle")
         time.sleep(seconds)
@@ -229,13 +231,13 @@ class Run:
         limits = epoch_limits(stages, self.spec.training.max_epochs)
         trained = {id(p): p.numel() for s in stages for p in self.begin(algorithm, s)}
         self.progress.parameters = sum(trained.values())
-        if self.spec.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
+        reset_peaks(self.device)
         self.progress.begin = self.session.phase("train")
         for stage, limit, flops_per_step in zip(stages, limits, flops, strict=True):
             algorithm.begin(stage)
             data = carried(algorithm, data)
             self.train_stage(algorithm, data, stage, limit, flops_per_step, order)
+            self.progress.peaks = peak_device_bytes(self.device), peak_host_bytes()
 
     @staticmethod
     def begin(algorithm: Algorithm, stage: Stage) -> list[Tensor]:
@@ -328,8 +330,8 @@ class Run:
             joules_quality=quality,
             boundary=list(self.boundary),
             idle_watts=progress.idle_watts,
-            peak_device_bytes=torch.cuda.max_memory_allocated() if self.spec.device == "cuda" else None,
-            peak_host_bytes=peak_host_bytes() if fresh_process else None,
+            peak_device_bytes=progress.peaks[0],
+            peak_host_bytes=progress.peaks[1] if fresh_process else None,
             carbon=carbon_of(joules, self.spec.measurement),
         )
 
@@ -358,11 +360,7 @@ def run(
     WorldError
         The device failed.
     """
-    if threads:
-        torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=spec.device == "cuda")
-    if spec.device == "cuda":
-        torch.cuda.set_device(device)
+    prepare(device, threads)
     meters = meters_of(device)
     try:
         return Run(spec, device, meters, data_dir, on_evaluation, prune).execute(fresh_process)

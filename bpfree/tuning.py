@@ -19,12 +19,15 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState
 
 from bpfree import algorithms, assembly, optimizers, workloads
+from bpfree.errors import WorldError
 from bpfree.executors import LocalExecutor, outcome
 from bpfree.hyperparameters import Choice, LogUniform, SearchRange
 from bpfree.meters import Session
 from bpfree.records import Reading, Record, ResultsFolder, TunedCell
 from bpfree.study import TRIAL_SEED, Cell, Plan, Tuning
 
+ASKED_AT_ONCE = 4
+"""Trials asked for together, however many run at a time: what is tried does not depend on the machine's cores."""
 PRUNING_STARTS = 5
 """Median pruning needs this many completed trials."""
 
@@ -52,8 +55,8 @@ def tune(
         finish_interrupted(study, cell, folder)
         while len(counted(study, folder)) < settings.trials:
             begin = session.phase("tuning")
-            size = min(workers, settings.trials - len(counted(study, folder)))
-            for record in run_batch(plan, cell, folder, executor, study, size):
+            size = min(ASKED_AT_ONCE, settings.trials - len(counted(study, folder)))
+            for record in run_batch(plan, cell, folder, executor, study, size, alone=workers == 1):
                 on_trial(record, best_value(study))
             window = [reading.model_dump() for reading in session.window(begin, session.stop())]
             study.set_user_attr("windows", [*study.user_attrs.get("windows", []), window])
@@ -62,6 +65,9 @@ def tune(
             meter.close()
     records = [folder.record(trial.user_attrs["run"]) for trial in counted(study, folder)]
     kept = [record for record in records if record is not None]
+    if all(record.status in ("failed", "out_of_memory") for record in kept):
+        reason = (kept[-1].error or "no reason given").strip().splitlines()[-1]
+        raise WorldError(f"every trial of {cell.name} failed, the last with: {reason}; mend that and call again")
     return fix(folder, plan, cell, kept, study.user_attrs.get("windows", []), best_trial(study))
 
 
@@ -70,7 +76,9 @@ def digest(plan: Plan, cell: Cell) -> str:
     study = plan.study
     parts = [
         cell.name,
+        cell.algorithm,
         cell.fixed,
+        {name: span.describe() for name, span in search_space(cell).items()},
         study.tuning and study.tuning.model_dump(),
         study.training.model_dump(),
         plan.device,
@@ -89,14 +97,14 @@ def open_study(plan: Plan, cell: Cell, folder: ResultsFolder) -> optuna.Study:
         load_if_exists=True,
     )
     if not study.get_trials(deepcopy=False):
-        enqueue_defaults(study, cell)
+        study.enqueue_trial(default_parameters(cell))
     return study
 
 
-def enqueue_defaults(study: optuna.Study, cell: Cell) -> None:
-    """Make the defaults the next trial."""
-    defaults = assembly.resolve(cell.algorithm, cell.optimizer, cell.fixed)
-    study.enqueue_trial({name: defaults[name] for name in search_space(cell)})
+def default_parameters(cell: Cell) -> dict[str, Any]:
+    """The defaults of the knobs that are tuned."""
+    values = assembly.resolve(cell.algorithm, cell.optimizer, cell.fixed)
+    return {name: values[name] for name in search_space(cell)}
 
 
 def search_space(cell: Cell) -> dict[str, SearchRange]:
@@ -137,18 +145,26 @@ def counted(study: optuna.Study, folder: ResultsFolder) -> list[FrozenTrial]:
 
 def finish_interrupted(study: optuna.Study, cell: Cell, folder: ResultsFolder) -> None:
     """Trials left running by a killed driver: told if their record was kept, else failed (and so replaced)."""
+    defaults = default_parameters(cell)
     for frozen in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         record = folder.record(frozen.user_attrs.get("run", ""))
         if record is not None:
             tell(study, frozen.number, record)
         else:
             study.tell(frozen.number, state=TrialState.FAIL)
-            if frozen.number == 0:
-                enqueue_defaults(study, cell)
+            if frozen.params == defaults:
+                study.enqueue_trial(defaults)
 
 
 def run_batch(
-    plan: Plan, cell: Cell, folder: ResultsFolder, executor: LocalExecutor, study: optuna.Study, size: int
+    plan: Plan,
+    cell: Cell,
+    folder: ResultsFolder,
+    executor: LocalExecutor,
+    study: optuna.Study,
+    size: int,
+    *,
+    alone: bool,
 ) -> list[Record]:
     """Ask for a batch, run it, keep the records, tell the results in the order of asking."""
     done = counted(study, folder)
@@ -166,7 +182,7 @@ def run_batch(
     records = []
     for trial, spec, future in queue:
         record = outcome(future, spec).model_copy(update={"trial": trial.number})
-        if size > 1:
+        if not alone:
             record = without_shared_joules(record)
         folder.write(record)
         tell(study, trial.number, record)

@@ -105,6 +105,7 @@ CHANGES = {
     "optimizer": "sgd",
     "hyperparameters": {"learning_rate": 0.002, "weight_decay": 1e-05},
     "seed": 4,
+    "label": "another",
     "device": "cuda",
     "role": "final",
     "training.max_epochs": 5,

@@ -71,7 +71,7 @@ def test_the_record_is_whole():
 
 def test_flops_are_the_formulas():
     """Of the matrix products: forward, weight gradient, and input gradient except at the first layer."""
-    B, D, N, C = 32, 64, 256, 10
+    B, D, N, C = 32, 100, 256, 10
     forward = 2 * B * (D * N + N * N)
     head = 2 * B * N * C
     backprop = trainer.run(spec(epochs=1), "cpu").cost.flops_per_step
@@ -200,7 +200,9 @@ def test_the_cache_changes_work_and_not_weights(algorithm):
     assert [e.train_loss for e in cached.history] == pytest.approx([e.train_loss for e in plain.history], rel=1e-4)
     first, second = cached.stages
     assert first.flops_per_step == plain.stages[0].flops_per_step
-    assert plain.stages[1].flops_per_step - second.flops_per_step == 2 * 32 * 64 * 256, "the first block's forward pass"
+    assert plain.stages[1].flops_per_step - second.flops_per_step == 2 * 32 * 100 * 256, (
+        "the first block's forward pass"
+    )
 
 
 def test_where_memory_is_short_the_cache_is_left_out(monkeypatch):

@@ -29,12 +29,6 @@ class Backprop(Algorithm):
         """One, with the whole network."""
         return [Stage("network", range(len(self.blocks)), [*self.blocks, self.head])]
 
-    def begin(self, stage: Stage) -> None:
-        """One optimizer for all parameters."""
-        self.stage = stage
-        self.optimizers = {0: self.make_optimizer([p for module in stage.modules for p in module.parameters()])}
-        self.training_mode()
-
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of all parameters."""
         self.optimizers[0].zero_grad(set_to_none=True)

@@ -86,9 +86,11 @@ class Algorithm(ABC):
     def stages(self) -> list[Stage]:
         """The stages, in order."""
 
-    @abstractmethod
     def begin(self, stage: Stage) -> None:
-        """Make that stage's optimizers; those of the stage before are freed."""
+        """Make that stage's optimizers, here one for all its parameters; those of the stage before are freed."""
+        self.stage = stage
+        self.optimizers = {0: self.make_optimizer([p for module in stage.modules for p in module.parameters()])}
+        self.training_mode()
 
     @abstractmethod
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:

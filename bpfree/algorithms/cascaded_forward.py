@@ -18,7 +18,9 @@ As in the paper predictors are trained one after another (*greedy*); *simultaneo
 the data. Batch normalisation of a block in training uses the batch and gathers running statistics; finished blocks and
 all predictions use the running ones, so no prediction depends on the other samples of its batch (the released code
 normalises the test set by the test set). Defaults are the paper's main form: random blocks, cross-entropy, summed
-probabilities. Scores are the logarithm of the mean probability where probabilities are summed.
+probabilities. The paper's blocks are convolutional; on a
+multilayer perceptron the dense blocks take their place. Scores are the logarithm of the mean probability where
+probabilities are summed.
 """
 
 from collections.abc import Iterable
@@ -56,7 +58,7 @@ class CascadedForward(LocalAlgorithm):
         blocks: Literal["random", "feedback"] = "random"
         loss: Literal["cross_entropy", "squared_error", "sparsemax"] = "cross_entropy"
         prediction: Literal["probabilities", "logits", "last"] = "probabilities"
-        ridge: Annotated[float, Field(ge=0, le=1e6)] = 1e-3
+        ridge: Annotated[float, Field(gt=0, le=1e6)] = 1e-3
         feedback_epochs: Annotated[int, Field(ge=1)] = 10
         schedule: Schedule = "greedy"
         cache: Cache = False

@@ -3,7 +3,7 @@
 from bpfree.meters.base import AbsentMeter, Meter, component_status
 from bpfree.meters.carbon import Intensity, carbon_of, intensity
 from bpfree.meters.fake import FakeClock, FakeMeter
-from bpfree.meters.memory import peak_device_bytes, peak_host_bytes, reset_peak_device_bytes
+from bpfree.meters.memory import peak_device_bytes, peak_host_bytes, reset_peaks
 from bpfree.meters.opening import open_meters
 from bpfree.meters.session import Edge, Session, boundary_joules
 
@@ -22,5 +22,5 @@ __all__ = [
     "open_meters",
     "peak_device_bytes",
     "peak_host_bytes",
-    "reset_peak_device_bytes",
+    "reset_peaks",
 ]

@@ -1,5 +1,6 @@
 """Peak memory of this process and of its device, in bytes."""
 
+import contextlib
 from pathlib import Path
 
 
@@ -19,15 +20,20 @@ def peak_host_bytes(status: Path = Path("/proc/self/status")) -> int | None:
     return None
 
 
-def reset_peak_device_bytes(index: int) -> None:
-    """Begin a new peak on a CUDA device."""
-    import torch  # here, since the doctor does without
+def reset_peaks(device: str) -> None:
+    """Begin new peaks, of this process where the kernel allows it and of a CUDA device."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if device != "cpu":
+        import torch  # here, since the doctor does without
 
-    torch.cuda.reset_peak_memory_stats(index)
+        torch.cuda.reset_peak_memory_stats(device)
 
 
-def peak_device_bytes(index: int) -> int:
-    """The most that tensors have held on a CUDA device since the peak was reset; context and cache not counted."""
+def peak_device_bytes(device: str) -> int | None:
+    """The most that tensors have held on a CUDA device since the reset; context and cache not counted. None on CPU."""
+    if device == "cpu":
+        return None
     import torch
 
-    return int(torch.cuda.max_memory_allocated(index))
+    return int(torch.cuda.max_memory_allocated(device))

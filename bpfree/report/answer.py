@@ -2,6 +2,7 @@
 
 from bpfree.report import form
 from bpfree.report.summary import Method, Summary, Workload
+from bpfree.statistics import Comparison
 
 SMALL_SAMPLE = 8
 
@@ -9,8 +10,9 @@ SMALL_SAMPLE = 8
 def sentences(summary: Summary) -> list[str]:
     """The answer of a study: for each workload accuracy, energy, and how far to trust them."""
     found = []
+    margin = summary.study.get("statistics", {}).get("equivalence_margin")
     for workload in summary.workloads:
-        found += of_workload(workload, many=len(summary.workloads) > 1)
+        found += of_workload(workload, len(summary.workloads) > 1, margin)
     seeds = {m.accuracy.n for w in summary.workloads for m in w.methods if m.accuracy}
     if seeds:
         few, many = min(seeds), max(seeds)
@@ -18,7 +20,7 @@ def sentences(summary: Summary) -> list[str]:
         small = " That is a small sample: small effects stay hidden." if few < SMALL_SAMPLE else ""
         found.append(
             f"Every figure is from {count} seed{'s' if many > 1 else ''} a method, paired by seed.{small} "
-            f"Intervals are at {summary.confidence:.0%} for the study as a whole (Holm)."
+            f"Over all comparisons together, false claims are held to {1 - summary.confidence:.0%} (Holm)."
         )
     qualities = {workload.quality for workload in summary.workloads}
     if qualities == {"modelled"}:
@@ -34,7 +36,7 @@ def sentences(summary: Summary) -> list[str]:
     return found
 
 
-def of_workload(workload: Workload, many: bool) -> list[str]:
+def of_workload(workload: Workload, many: bool, margin: float | None) -> list[str]:
     """Accuracy first, then energy, each method against the baseline."""
     ranked = sorted(
         (m for m in workload.methods if m.accuracy), key=lambda m: -(m.accuracy.estimate if m.accuracy else 0)
@@ -49,7 +51,9 @@ def of_workload(workload: Workload, many: bool) -> list[str]:
         f"{form.percent(best.accuracy.estimate)} % ({form.accuracy(best.accuracy)[1]})."
     ]
     found += [
-        against(method, workload) for method in workload.methods if method.reference and method.accuracy_difference
+        against(method, workload, margin)
+        for method in workload.methods
+        if method.reference and method.accuracy_difference
     ]
     return found + [text for method in workload.methods if (text := incomplete(method))]
 
@@ -68,7 +72,12 @@ def incomplete(method: Method) -> str | None:
     return f"Of {name}’s {len(method.records)} runs {how}; its figures are of the other {len(method.completed)}."
 
 
-def against(method: Method, workload: Workload) -> str:
+def within(c: Comparison, margin: float) -> bool:
+    """Whether the whole interval lies within the study's equivalence margin."""
+    return c.low is not None and c.high is not None and -margin < c.low and c.high < margin
+
+
+def against(method: Method, workload: Workload, margin: float | None) -> str:
     """One method against the baseline."""
     c, e = method.accuracy_difference, method.energy_ratio
     assert c is not None
@@ -80,6 +89,8 @@ def against(method: Method, workload: Workload) -> str:
         "lower": f"is less accurate than {base}",
         "no difference shown": f"shows no difference in accuracy to {base}",
     }[c.verdict]
+    if margin is not None and within(c, margin):
+        what = f"is as accurate as {base}, within {100 * margin:g} points"
     text = f"{name} {what} ({estimate} points; {bounds})"
     if e is None:
         reason = workload.note or "its energy is not known"

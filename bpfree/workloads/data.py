@@ -80,12 +80,18 @@ def load(name: str, data_dir: Path | None = None) -> Arrays:
 
 
 def read_digits(_: Dataset, __: Path | None) -> Arrays:
-    """scikit-learn's digits, divided once and for all: 360 test images, stratified by label."""
+    """scikit-learn's digits, divided once and for all: 360 test images, stratified by label.
+
+    A black border of one pixel is added, as MNIST's images have one: a label written over the first pixels hides
+    nothing.
+    """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
     digits = load_digits()
-    images, labels = digits.images[:, None].astype(np.uint8), digits.target.astype(np.int64)
+    border = ((0, 0), (0, 0), (1, 1), (1, 1))
+    images = np.pad(digits.images[:, None].astype(np.uint8), border)
+    labels = digits.target.astype(np.int64)
     parts = train_test_split(
         images, labels, test_size=DIGITS_TEST_SAMPLES, stratify=labels, random_state=DIGITS_DIVISION
     )
@@ -275,7 +281,7 @@ FASHION_MIRRORS = (
 SIZES = (50_000, 10_000, 10_000)
 
 DATASETS = {
-    "digits": Dataset("scikit-learn's digits", (1, 8, 8), 10, (1149, 288, 360), 16, read_digits),
+    "digits": Dataset("scikit-learn's digits", (1, 10, 10), 10, (1149, 288, 360), 16, read_digits),
     "mnist": Dataset(
         "MNIST", (1, 28, 28), 10, SIZES, 255, read_idx_dataset, "MNIST/raw", MNIST_FILES, MNIST_MIRRORS
     ),

@@ -134,7 +134,14 @@ def test_damaged_files_are_refused(tmp_path: Path, name: str, content: bytes) ->
     assert message.endswith("delete it and it will be downloaded again")
 
 
-@pytest.mark.parametrize("content", [PACKED[f"{FIRST}.gz"][:-9], b"no gzip at all", gzip.compress(UNPACKED[NAMES[1]])])
+WRONG_FORMS = {
+    "cut short": PACKED[f"{FIRST}.gz"][:-9],
+    "no gzip": b"no gzip at all",
+    "another file": PACKED[f"{NAMES[1]}.gz"],
+}
+
+
+@pytest.mark.parametrize("content", WRONG_FORMS.values(), ids=WRONG_FORMS)
 def test_a_known_md5_does_not_excuse_a_wrong_form(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.gz"
     path.write_bytes(content)
@@ -365,21 +372,30 @@ def test_downloads_at_the_same_time_do_not_disturb_each_other(
 
 def test_digits_are_divided_once_and_for_all() -> None:
     arrays = data.load("digits")
-    assert arrays.train_images.shape == (1437, 1, 8, 8)
-    assert arrays.test_images.shape == (360, 1, 8, 8)
+    assert arrays.train_images.shape == (1437, 1, 10, 10)
+    assert arrays.test_images.shape == (360, 1, 10, 10)
     assert arrays.train_images.dtype == arrays.test_images.dtype == np.uint8
     assert arrays.train_labels.dtype == arrays.test_labels.dtype == np.int64
     assert arrays.train_images.max() == data.DATASETS["digits"].white
     assert set(np.bincount(arrays.test_labels)) <= {35, 36, 37}
-    assert md5(arrays.train_images.tobytes() + arrays.train_labels.tobytes()) == "32febb4aecd3e5f788304c570d445164"
-    assert md5(arrays.test_images.tobytes() + arrays.test_labels.tobytes()) == "2aefadba76fe951410e648f40aa16c97"
+    for images in (arrays.train_images, arrays.test_images):
+        assert images.sum() == images[:, :, 1:-1, 1:-1].sum(), "the border is black"
+    assert (
+        md5(inner(arrays.train_images).tobytes() + arrays.train_labels.tobytes()) == "32febb4aecd3e5f788304c570d445164"
+    )
+    assert md5(inner(arrays.test_images).tobytes() + arrays.test_labels.tobytes()) == "2aefadba76fe951410e648f40aa16c97"
+
+
+def inner(images: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(images[:, :, 1:-1, 1:-1])
 
 
 def test_digits_training_and_test_sets_are_apart() -> None:
     from sklearn.datasets import load_digits
 
     arrays = data.load("digits")
-    parts = [*arrays.train_images.reshape(-1, 64).tolist(), *arrays.test_images.reshape(-1, 64).tolist()]
+    images = np.concatenate([inner(arrays.train_images), inner(arrays.test_images)])
+    parts = images.reshape(-1, 64).tolist()
     assert sorted(parts) == sorted(load_digits().data.astype(int).tolist())
 
 
@@ -435,7 +451,7 @@ def test_the_splits_of_digits() -> None:
     loaded = workloads.find("digits-mlp").load("cpu")
     parts = (loaded.train, loaded.validation, loaded.test)
     assert [len(part) for part in parts] == [1149, 288, 360]
-    assert all(part.inputs.shape == (len(part), 64) for part in parts)
+    assert all(part.inputs.shape == (len(part), 100) for part in parts)
     assert all((part.inputs.min(), part.inputs.max()) == (0, 1) for part in parts)
     assert loaded.validation.targets.bincount(minlength=10).min() > 15, "every class is in the validation set"
     samples = [{tuple(row) for row in part.inputs.tolist()} for part in parts]
