@@ -57,15 +57,19 @@ class LocalExecutor:
 
     def submit(self, spec: RunSpec, prune_below: Mapping[int, float] | None = None) -> "Future[Record]":
         """Queue a run. `prune_below` gives, by epoch, the validation metric under which a trial ends early."""
-        args = (spec, self.device, self.data_dir, self.threads, self.fresh, dict(prune_below or {}))
+        args = (spec, self.device, self.data_dir, self.threads_of(spec), self.fresh, dict(prune_below or {}))
         future: Future[Record] = self.pool.schedule(work, args=args)
         return future
 
     def estimate(self, spec: RunSpec) -> "Future[Estimate]":
         """Queue the timing of a few steps."""
-        args = (spec, self.device, self.data_dir, self.threads)
+        args = (spec, self.device, self.data_dir, self.threads_of(spec))
         future: Future[Estimate] = self.pool.schedule(work_estimate, args=args)
         return future
+
+    def threads_of(self, spec: RunSpec) -> int:
+        """CPU threads for a run: as its study says, else an even share of the cores."""
+        return spec.training.threads or self.threads
 
     def __enter__(self) -> Self:
         return self

@@ -46,6 +46,8 @@ class TrainingSettings(Document):
     min_delta: float
     """The least gain in the validation metric that counts as an improvement."""
     execution: Literal["eager"] = "eager"
+    threads: int | None = None
+    """CPU threads of a run; None: the cores at hand, shared among parallel runs."""
 
 
 class MeasurementSettings(Document):

@@ -5,7 +5,7 @@
     algorithms = ["backprop", { name = "mono_forward", label = "mono_forward_greedy", schedule = "greedy" }]
     optimizers = ["adamw"]
     seeds = 5                     # or a list
-    [training]                    # max_epochs, batch_size, patience, min_delta
+    [training]                    # max_epochs, batch_size, patience, min_delta, threads
     [tuning]                      # trials, max_epochs, sampler, pruner; absent: published defaults
     [measurement]                 # boundary, idle_seconds, warmup_steps, country or carbon_intensity, pue
     [statistics]                  # confidence, equivalence_margin
@@ -55,6 +55,8 @@ class Training(Section):
     patience: Annotated[int, Field(gt=0)] = 5
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     execution: Literal["eager"] = "eager"
+    threads: Annotated[int, Field(gt=0, le=1024)] | None = None
+    """CPU threads of a run; left out: the cores at hand, shared among parallel runs."""
 
     def settings(self, max_epochs: int | None = None) -> TrainingSettings:
         """As a run holds them."""

@@ -112,6 +112,7 @@ CHANGES = {
     "training.batch_size": 64,
     "training.patience": 3,
     "training.min_delta": 0.1,
+    "training.threads": 2,
     "measurement.boundary": ("cpu",),
     "measurement.idle_seconds": 1.0,
     "measurement.warmup_steps": 1,
