@@ -9,7 +9,10 @@ Each message is one line that says what is wrong and what to do. The command lin
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Row = TypeVar("Row")
 
 
 class BpfreeError(Exception):
@@ -39,3 +42,16 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> RequestError:
     if near:
         return RequestError(f"unknown {kind} '{name}': did you mean {' or '.join(near)}?")
     return RequestError(f"unknown {kind} '{name}': choose from {', '.join(known)}")
+
+
+def find(kind: str, name: str, table: Mapping[str, Row]) -> Row:
+    """The row of a table.
+
+    Raises
+    ------
+    RequestError
+        It has no row of that name; the message suggests the nearest.
+    """
+    if name not in table:
+        raise unknown(kind, name, table)
+    return table[name]

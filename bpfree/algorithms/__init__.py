@@ -3,13 +3,13 @@
 A new algorithm is a file with an `Algorithm` subclass and its name in `ALGORITHMS`; the conformance tests then run it.
 """
 
+from bpfree import errors
 from bpfree.algorithms.backprop import Backprop
 from bpfree.algorithms.base import Algorithm, LocalAlgorithm, Stage
 from bpfree.algorithms.cascaded_forward import CascadedForward
 from bpfree.algorithms.deep_supervision import DeepSupervision
 from bpfree.algorithms.forward_forward import ForwardForward
 from bpfree.algorithms.mono_forward import MonoForward
-from bpfree.errors import unknown
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     algorithm.name: algorithm for algorithm in (Backprop, ForwardForward, CascadedForward, MonoForward, DeepSupervision)
@@ -24,9 +24,7 @@ def find(name: str) -> type[Algorithm]:
     RequestError
         There is none; the message suggests the nearest.
     """
-    if name not in ALGORITHMS:
-        raise unknown("algorithm", name, ALGORITHMS)
-    return ALGORITHMS[name]
+    return errors.find("algorithm", name, ALGORITHMS)
 
 
 __all__ = ["ALGORITHMS", "Algorithm", "LocalAlgorithm", "Stage", "find"]

@@ -3,7 +3,7 @@
 Each class is a `torch.optim.Optimizer` constructed as `Class(parameters, **hyperparameters)`.
 """
 
-from bpfree.errors import unknown
+from bpfree import errors
 from bpfree.optimizers.adam import ADAM, ADAMW
 from bpfree.optimizers.base import OptimizerEntry
 from bpfree.optimizers.sgd import SGD
@@ -19,9 +19,7 @@ def find(name: str) -> OptimizerEntry:
     RequestError
         There is none; the message suggests the nearest.
     """
-    if name not in OPTIMIZERS:
-        raise unknown("optimizer", name, OPTIMIZERS)
-    return OPTIMIZERS[name]
+    return errors.find("optimizer", name, OPTIMIZERS)
 
 
 __all__ = ["OPTIMIZERS", "OptimizerEntry", "find"]

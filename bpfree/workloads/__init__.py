@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from bpfree.errors import unknown
+from bpfree import errors
 from bpfree.workloads import data, networks
 from bpfree.workloads.networks import Network
 
@@ -147,6 +147,4 @@ def find(name: str) -> Workload:
     RequestError
         There is none; the message suggests the nearest.
     """
-    if name not in WORKLOADS:
-        raise unknown("workload", name, WORKLOADS)
-    return WORKLOADS[name]
+    return errors.find("workload", name, WORKLOADS)
