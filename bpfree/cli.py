@@ -38,6 +38,9 @@ DataDir = Annotated[
 Results = Annotated[Path, typer.Option(help="Where records are kept.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, name=value; may be repeated.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, max=4, help="Trials at a time; default: cores on CPU, at most 4, else 1.")
+]
 StudyFile = Annotated[Path, typer.Argument(help="A study file, e.g. studies/quickstart.toml.")]
 RESULTS = Path("results")
 REPORTS = Path("reports")
@@ -136,7 +139,7 @@ def tune(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training set of a trial at most.")] = 10,
     settings: Set = None,
     device: Device = "auto",
-    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time; default: cores on CPU, else 1.")] = None,
+    workers: Workers = None,
     data_dir: DataDir = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
@@ -182,9 +185,10 @@ def places_of(study: "Study", results: Path, device: str, data_dir: Path | None,
     from bpfree.driver import Places
     from bpfree.executors import usable_cores
     from bpfree.records import ResultsFolder
+    from bpfree.study import TRIALS_AT_ONCE
 
     torch_device = assembly.find_device(device)
-    default = usable_cores() if torch_device == "cpu" else 1
+    default = min(usable_cores(), TRIALS_AT_ONCE) if torch_device == "cpu" else 1
     return Places(ResultsFolder(results / study.name), torch_device, data_dir, workers or default)
 
 
@@ -194,7 +198,7 @@ def study(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with time, energy and CO2e; no run.")
     ] = False,
-    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time; default: cores on CPU, else 1.")] = None,
+    workers: Workers = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     results: Results = RESULTS,

@@ -36,6 +36,8 @@ SAMPLERS: tuple[str, ...] = get_args(Sampler)
 Device = Literal["cpu", "cuda"]
 NAME = r"^[\w][\w.-]*$"
 """Names become parts of file names."""
+TRIALS_AT_ONCE = 4
+"""Trials asked for together, however many run at a time: what is tried does not depend on the machine's cores."""
 TRIAL_SEED = 1_000_000
 """The k-th trial of every cell trains with seed TRIAL_SEED + k; final runs have smaller seeds."""
 

@@ -24,10 +24,8 @@ from bpfree.executors import LocalExecutor, outcome
 from bpfree.hyperparameters import Choice, LogUniform, SearchRange
 from bpfree.meters import Session
 from bpfree.records import Reading, Record, ResultsFolder, TunedCell
-from bpfree.study import TRIAL_SEED, Cell, Plan, Tuning
+from bpfree.study import TRIAL_SEED, TRIALS_AT_ONCE, Cell, Plan, Tuning
 
-ASKED_AT_ONCE = 4
-"""Trials asked for together, however many run at a time: what is tried does not depend on the machine's cores."""
 PRUNING_STARTS = 5
 """Median pruning needs this many completed trials."""
 
@@ -55,7 +53,7 @@ def tune(
         finish_interrupted(study, cell, folder)
         while len(counted(study, folder)) < settings.trials:
             begin = session.phase("tuning")
-            size = min(ASKED_AT_ONCE, settings.trials - len(counted(study, folder)))
+            size = min(TRIALS_AT_ONCE, settings.trials - len(counted(study, folder)))
             for record in run_batch(plan, cell, folder, executor, study, size, alone=workers == 1):
                 on_trial(record, best_value(study))
             window = [reading.model_dump() for reading in session.window(begin, session.stop())]

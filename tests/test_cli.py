@@ -64,6 +64,7 @@ MISTAKES = {
     "no workload": (("train", "backprop"), "--workload"),
     "no command": (("trian",), "trian"),
     "sampler": (("tune", "backprop", "-w", "digits-mlp", "--trials", "1", "--sampler", "tpx"), "tpe, gp, random, qmc"),
+    "too many workers": (("study", "studies/quickstart.toml", "--workers", "1000000"), "--workers"),
     "no study": (("study", "nowhere.toml"), "nowhere.toml"),
     "no results": (("export", "studies/mnist.toml", "--results", "/nonexistent"), "run `bpfree study"),
     "list": (("list", "algorithm"), "did you mean algorithms"),
