@@ -113,13 +113,17 @@ def ratio(method: Values, baseline: Values, confidence: float = 0.95) -> Compari
 
 def compare(d: NDArray[np.float64], kind: Literal["difference", "ratio"], confidence: float) -> Comparison:
     """A comparison from paired differences (logarithmic ones for a ratio)."""
-    scale = np.exp if kind == "ratio" else np.asarray
     low, high = t_interval(d, confidence)
+
+    def scale(value: float) -> float:
+        with np.errstate(over="ignore"):  # an interval may be so wide that its end is infinite
+            return float(np.exp(value)) if kind == "ratio" else float(value)
+
     return Comparison(
         kind=kind,
-        estimate=float(scale(d.mean())),
-        low=None if low is None else float(scale(low)),
-        high=None if high is None else float(scale(high)),
+        estimate=scale(d.mean()),
+        low=None if low is None else scale(low),
+        high=None if high is None else scale(high),
         confidence=confidence,
         p=t_test(d),
         n=len(d),

@@ -7,6 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# On a loaded machine time says nothing; in CI the examples are the same in every run.
+settings.register_profile("bpfree", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("bpfree")
 
 ROOT = Path(__file__).resolve().parent.parent
 

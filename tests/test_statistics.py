@@ -212,3 +212,9 @@ def test_sign_flip_of_many_seeds_is_never_under_its_floor(n):
     found = difference(*shifted(n, 9.0))
     assert 1 / 2**16 <= found.sign_flip_p <= 2 / 2**15
     assert found.sign_flip_p >= found.sign_flip_floor
+
+
+def test_an_interval_may_have_no_end():
+    wide = ratio({0: 1.0, 1: 842643.0}, {0: 5305.0, 1: 1.0}, 0.99999)
+    assert wide.high == float("inf")
+    assert wide.verdict == "no difference shown"

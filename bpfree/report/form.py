@@ -14,6 +14,8 @@ def digits(value: float, significant: int = 3) -> str:
     """A number with so many significant digits, without exponent where that is readable."""
     if value == 0:
         return "0"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     exponent = math.floor(math.log10(abs(value)))
     if -4 <= exponent < 7:
         text = f"{value:,.{max(0, significant - 1 - exponent)}f}"
