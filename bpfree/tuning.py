@@ -17,6 +17,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from bpfree import algorithms, assembly, optimizers, workloads
 from bpfree.errors import WorldError
@@ -87,13 +88,18 @@ def digest(plan: Plan, cell: Cell) -> str:
 def open_study(plan: Plan, cell: Cell, folder: ResultsFolder) -> optuna.Study:
     """The cell's Optuna study in the folder's storage; new ones start with the defaults."""
     higher = workloads.find(cell.workload).metric.higher_is_better
-    study = optuna.create_study(
-        storage=f"sqlite:///{folder.path / 'tuning.db'}",
-        study_name=f"{cell.name}.{digest(plan, cell)}",
-        direction="maximize" if higher else "minimize",
-        pruner=optuna.pruners.NopPruner(),
-        load_if_exists=True,
-    )
+    database = folder.path / "tuning.db"
+    try:
+        study = optuna.create_study(
+            storage=f"sqlite:///{database}",
+            study_name=f"{cell.name}.{digest(plan, cell)}",
+            direction="maximize" if higher else "minimize",
+            pruner=optuna.pruners.NopPruner(),
+            load_if_exists=True,
+        )
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise WorldError(f"{database} cannot be used ({reason}): delete it and the tuning begins anew") from None
     if not study.get_trials(deepcopy=False):
         study.enqueue_trial(default_parameters(cell))
     return study

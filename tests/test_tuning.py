@@ -4,9 +4,20 @@ import optuna
 import pytest
 
 from bpfree import assembly, trainer, tuning
+from bpfree.errors import WorldError
 from bpfree.hyperparameters import Choice, LogUniform, Uniform
-from bpfree.records import Cost, Evaluation, MeasurementSettings, Phase, Reading, Record, RunSpec, TrainingSettings
-from bpfree.study import Cell, Tuning
+from bpfree.records import (
+    Cost,
+    Evaluation,
+    MeasurementSettings,
+    Phase,
+    Reading,
+    Record,
+    ResultsFolder,
+    RunSpec,
+    TrainingSettings,
+)
+from bpfree.study import Cell, Study, Tuning, plan
 
 CELL = Cell("digits-mlp", "forward_forward", "adamw", {"threshold": 0.3})
 
@@ -99,3 +110,11 @@ def test_pruning_ends_a_hopeless_trial():
     assert pruned.cost.epochs == 2
     assert pruned.warnings == ["pruned at epoch 2"]
     assert not pruned.stages[0].stopped_early
+
+
+def test_a_damaged_database_is_one_line(tmp_path):
+    (tmp_path / "tuning.db").write_text("no database")
+    planned = plan(Study.model_validate({"name": "s", "workloads": ["digits-mlp"], "algorithms": ["backprop"]}), "cpu")
+    with pytest.raises(WorldError, match="delete it and the tuning begins anew") as caught:
+        tuning.open_study(planned, planned.cells[0], ResultsFolder(tmp_path))
+    assert "\n" not in str(caught.value)
