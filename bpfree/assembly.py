@@ -102,7 +102,7 @@ def find_device(wanted: str) -> str:
     if wanted == "cpu":
         return "cpu"
     name, _, index = wanted.partition(":")
-    if name != "cuda" or (index and not index.isdigit()):
+    if name != "cuda" or (index and not (index.isascii() and index.isdecimal())):
         raise RequestError(f"device '{wanted}' is unknown: choose auto, cpu, cuda or cuda:N")
     if int(index or 0) >= torch.cuda.device_count():
         raise RequestError(

@@ -3,7 +3,9 @@
 Nothing heavy is imported before a command needs it, so that `bpfree --help` answers at once.
 """
 
+import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,13 +23,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Does training without backpropagation really save energy? Train, tune, measure, compare, report.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 Workload = Annotated[str, typer.Option("--workload", "-w", help="A name from `bpfree list workloads`.")]
 Optimizer = Annotated[str, typer.Option("--optimizer", "-o", help="A name from `bpfree list optimizers`.")]
@@ -62,7 +63,7 @@ def parse_settings(settings: list[str] | None) -> dict[str, Any]:
             raise RequestError(f"--set {setting} is not of the form name=value")
         try:
             values[name.strip()] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             values[name.strip()] = text
     return values
 
@@ -84,7 +85,7 @@ def train(
     algorithm: Annotated[str, typer.Argument(help="A name from `bpfree list algorithms`.")],
     workload: Workload,
     optimizer: Optimizer = "adamw",
-    seed: Annotated[int, typer.Option(min=0, help="Of initialisation, data order and the algorithm.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=999_999, help="Of initialisation, data order and the algorithm.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training set at most.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 128,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without improvement that end a stage.")] = 5,
@@ -103,7 +104,7 @@ def train(
 
     assembly.check_compatible(algorithm, workloads.find(workload), batch_size)
     hyperparameters = assembly.resolve(algorithm, optimizer, parse_settings(settings))
-    if country:
+    if country is not None:
         intensity(country)
     torch_device = assembly.find_device(device)
     spec = RunSpec(
@@ -227,10 +228,13 @@ def study(
             out.print(f"report: {report_path}")
         return
     places = places_of(loaded, results, device, data_dir, workers)
-    if dry_run:
-        show_plan(loaded, places, as_json)
-        return
-    records = run_with_progress(loaded, places)
+    try:
+        if dry_run:
+            show_plan(loaded, places, as_json)
+            return
+        records = run_with_progress(loaded, places)
+    except RequestError as error:  # a name or a value that only the plan can check
+        raise RequestError(f"{file}: {error}") from None
     from bpfree.report import build_report
 
     build_report(folder.path, output / loaded.name)
@@ -365,10 +369,19 @@ def list_(
 
 def main() -> None:
     """Run the command line; every error that a user can meet is one line on stderr."""
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="replace")  # a narrow encoding is no reason to fail
     try:
         status = app(standalone_mode=False)
+        sys.stdout.flush()
     except BpfreeError as error:
         fail(str(error), error.exit_status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: end without noise
+        raise SystemExit(1) from None
+    except OSError as error:
+        fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
     except typer.TyperException as error:
         fail(getattr(error, "format_message", error.__str__)(), 2)
     if status == INTERRUPTED:

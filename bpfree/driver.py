@@ -80,15 +80,14 @@ def nothing_left(study: Study, folder: ResultsFolder, kind: Device | None) -> in
     `kind` None means whatever device the study was run on.
     """
     path = folder.path / "plan.json"
-    if not path.exists():
-        return None
     try:
         kept = json.loads(path.read_text())
         if kept["digest"] != study.digest or (kind and kept["device"] != kind):
             return None
-    except (ValueError, KeyError, TypeError):  # damaged: it is written anew
+        runs = [str(run) for run in kept["final_runs"]]
+    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: it is written anew
         return None
-    records = [folder.record(run) for run in kept["final_runs"]]
+    records = [folder.record(run) for run in runs]
     return len(records) if all(record and record.final for record in records) else None
 
 

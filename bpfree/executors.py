@@ -47,24 +47,35 @@ class LocalExecutor:
         self.data_dir = data_dir
         self.fresh = fresh
         self.threads = max(1, usable_cores() // workers)
-        self.pool = ProcessPool(
-            max_workers=workers,
-            max_tasks=1 if fresh else 0,
+        self.workers = workers
+        self.pool = self.new_pool()
+
+    def new_pool(self) -> ProcessPool:
+        """Processes, none of which starts before it has work."""
+        return ProcessPool(
+            max_workers=self.workers,
+            max_tasks=1 if self.fresh else 0,
             initializer=begin_worker,
             initargs=(os.getpid(),),
             context=multiprocessing.get_context("spawn"),
         )
 
+    def living_pool(self) -> ProcessPool:
+        """The pool, made anew if the death of an idle worker broke it."""
+        if not self.pool.active:
+            self.pool = self.new_pool()
+        return self.pool
+
     def submit(self, spec: RunSpec, prune_below: Mapping[int, float] | None = None) -> "Future[Record]":
         """Queue a run. `prune_below` gives, by epoch, the validation metric under which a trial ends early."""
         args = (spec, self.device, self.data_dir, self.threads_of(spec), self.fresh, dict(prune_below or {}))
-        future: Future[Record] = self.pool.schedule(work, args=args)
+        future: Future[Record] = self.living_pool().schedule(work, args=args)
         return future
 
     def estimate(self, spec: RunSpec) -> "Future[Estimate]":
         """Queue the timing of a few steps."""
         args = (spec, self.device, self.data_dir, self.threads_of(spec))
-        future: Future[Estimate] = self.pool.schedule(work_estimate, args=args)
+        future: Future[Estimate] = self.living_pool().schedule(work_estimate, args=args)
         return future
 
     def threads_of(self, spec: RunSpec) -> int:
@@ -97,6 +108,8 @@ def outcome(future: "Future[Record]", spec: RunSpec) -> Record:
         return future.result()
     except ProcessExpired as death:
         return failed(spec, f"the process died (exit code {death.exitcode}): out of memory, or killed from outside")
+    except RuntimeError as error:  # the pool broke before the run began
+        return failed(spec, f"no process could take the run ({error}): out of memory, or killed from outside")
 
 
 def failed(spec: RunSpec, error: str) -> Record:

@@ -4,7 +4,6 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -170,9 +169,7 @@ def catalogue_table(kind: str, rows: list[dict[str, Any]]) -> Table:
             f"{name} = {knob['default']}" + (f"  [{knob['range']}]" if knob["range"] else "")
             for name, knob in row.get("hyperparameters", {}).items()
         ]
-        table.add_row(
-            escape(row["name"]), escape(str(row.get("paper") or row["description"])), escape("\n".join(knobs))
-        )
+        table.add_row(row["name"], str(row.get("paper") or row["description"]), "\n".join(knobs))
     if kind in ("workloads", "studies"):
         table.columns.pop()
     return table

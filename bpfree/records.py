@@ -29,7 +29,7 @@ FINAL_STATUSES = ("completed", "diverged")
 class Document(BaseModel):
     """Base of all parts of a record: no unknown fields, so that a typing error cannot hide."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 DocumentKind = TypeVar("DocumentKind", bound=Document)

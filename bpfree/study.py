@@ -51,10 +51,10 @@ class Section(BaseModel):
 class Training(Section):
     """`[training]`: how every algorithm is trained."""
 
-    max_epochs: Annotated[int, Field(gt=0)] = 50
+    max_epochs: Annotated[int, Field(gt=0, le=1_000_000)] = 50
     """Passes over the training set at most, all stages together."""
     batch_size: Annotated[int, Field(gt=0)] = 128
-    patience: Annotated[int, Field(gt=0)] = 5
+    patience: Annotated[int, Field(gt=0, le=1_000_000)] = 5
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     execution: Literal["eager"] = "eager"
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
@@ -68,8 +68,8 @@ class Training(Section):
 class Tuning(Section):
     """`[tuning]`: the same budget for every cell."""
 
-    trials: Annotated[int, Field(gt=0)]
-    max_epochs: Annotated[int, Field(gt=0)] | None = None
+    trials: Annotated[int, Field(gt=0, le=100_000)]
+    max_epochs: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
     """Of a trial; as in training if left out."""
     sampler: Sampler = "tpe"
     pruner: Literal["none", "median"] = "none"
@@ -82,11 +82,11 @@ class Measurement(Section):
     """`[measurement]`: what is measured and on which assumptions."""
 
     boundary: Annotated[list[Literal["gpu", "cpu", "dram"]], Field(min_length=1)] | None = None
-    idle_seconds: Annotated[float, Field(ge=0)] = 10.0
-    warmup_steps: Annotated[int, Field(ge=0)] = 10
+    idle_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 10
     country: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
-    carbon_intensity: Annotated[float, Field(ge=0)] | None = None
-    pue: Annotated[float, Field(ge=1)] = 1.0
+    carbon_intensity: Annotated[float, Field(ge=0, le=10_000)] | None = None
+    pue: Annotated[float, Field(ge=1, le=10)] = 1.0
 
     def settings(self) -> MeasurementSettings:
         """As a run holds them."""
@@ -148,6 +148,8 @@ class Study(Section):
         if isinstance(value, int) and not isinstance(value, bool):
             if value < 1:
                 raise ValueError("must be at least 1")
+            if value > TRIAL_SEED:
+                raise ValueError(f"must be at most {TRIAL_SEED}")
             return list(range(value))
         return value
 
@@ -191,13 +193,13 @@ def load(path: Path) -> Study:
         The file is absent, not TOML, or a field is wrong: the message gives file, line and field.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise RequestError(f"cannot read study file {path}: {reason}") from None
     try:
         return Study.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RequestError(f"{path} is not valid TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -61,6 +61,10 @@ MISTAKES = {
     "device": ((*TRAIN, "--device", "cuda:77"), "not available"),
     "incompatible": (("train", "forward_forward", "--workload", "fashion-cnn"), "choose a workload of kind mlp"),
     "country": ((*TRAIN, "--country", "XYZ"), "XYZ"),
+    "seed": ((*TRAIN, "--seed", str(2**64)), "--seed"),
+    "odd device": ((*TRAIN, "--device", "cuda:²"), "unknown"),
+    "empty country": ((*TRAIN, "--country", ""), "country"),
+    "endless number": ((*TRAIN, "--set", "learning_rate=1" + "0" * 5000), "learning_rate"),
     "no workload": (("train", "backprop"), "--workload"),
     "no command": (("trian",), "trian"),
     "sampler": (("tune", "backprop", "-w", "digits-mlp", "--trials", "1", "--sampler", "tpx"), "tpe, gp, random, qmc"),
@@ -167,3 +171,20 @@ def test_dry_run(bpfree, tmp_path):
 
 def test_version(bpfree):
     assert bpfree("--version").stdout.startswith("bpfree 0.")
+
+
+def test_paths_are_printed_as_they_are(bpfree, tmp_path):
+    odd = tmp_path / "v[/x]:bomb:"
+    done = bpfree(*TRAIN, "--epochs", 1, "--results", odd)
+    assert done.returncode == 0, done.stderr
+    assert f"record: {odd}/train" in done.stdout
+
+
+def test_a_narrow_encoding_is_no_reason_to_fail(bpfree):
+    assert bpfree("doctor", PYTHONIOENCODING="ascii").returncode == 0
+
+
+def test_without_a_command_there_is_help(bpfree):
+    done = bpfree()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "study" in done.stdout

@@ -216,3 +216,32 @@ def test_failed_trials_do_not_stop_a_study(tmp_path, bpfree):
     assert Counter(status for *_, status in found) == {"diverged": 5}
     page = (tmp_path / "reports" / "bad" / "index.html").read_text()
     assert "no run was completed" in page
+
+
+def test_a_worker_killed_before_its_run_does_not_stop_a_study(tmp_path):
+    """SIGKILL while a fresh process still starts: that run has failed, the next one gets a new process."""
+    from bpfree import assembly
+    from bpfree.executors import LocalExecutor, outcome
+    from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
+
+    spec = RunSpec(
+        workload="digits-mlp", algorithm="backprop", optimizer="adamw", seed=0, device="cpu",
+        hyperparameters=assembly.resolve("backprop", "adamw", {}), measurement=MeasurementSettings(),
+        training=TrainingSettings(max_epochs=1, batch_size=64, patience=1, min_delta=0, threads=1),
+    )  # fmt: skip
+    with LocalExecutor("cpu", 1, None, fresh=True) as executor:
+        future = executor.submit(spec)
+        workers = []
+        while not workers:
+            found = [Path(f"/proc/{pid}/cmdline") for pid in all_children(os.getpid())]
+            workers = [path.parent.name for path in found if path.exists() and "spawn_main" in path.read_text()]
+            time.sleep(0.02)
+        os.kill(int(workers[0]), signal.SIGKILL)
+        assert outcome(future, spec).status == "failed"
+        assert outcome(executor.submit(spec), spec).status == "completed"
+
+
+def all_children(parent: int) -> list[str]:
+    """The processes that any thread of a process has started."""
+    tasks = Path(f"/proc/{parent}/task").iterdir()
+    return [pid for task in tasks for pid in (task / "children").read_text().split()]
