@@ -17,6 +17,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from bpfree import algorithms, assembly, optimizers, workloads
@@ -91,7 +92,7 @@ def open_study(plan: Plan, cell: Cell, folder: ResultsFolder) -> optuna.Study:
     database = folder.path / "tuning.db"
     try:
         study = optuna.create_study(
-            storage=f"sqlite:///{database}",
+            storage=URL.create("sqlite", database=str(database)).render_as_string(),
             study_name=f"{cell.name}.{digest(plan, cell)}",
             direction="maximize" if higher else "minimize",
             pruner=optuna.pruners.NopPruner(),

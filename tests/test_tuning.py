@@ -118,3 +118,11 @@ def test_a_damaged_database_is_one_line(tmp_path):
     with pytest.raises(WorldError, match="delete it and the tuning begins anew") as caught:
         tuning.open_study(planned, planned.cells[0], ResultsFolder(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_the_database_lies_in_the_folder_whatever_its_name(tmp_path):
+    folder = ResultsFolder(tmp_path / "a?b=1%20c")
+    folder.check_writable()
+    planned = plan(Study.model_validate({"name": "s", "workloads": ["digits-mlp"], "algorithms": ["backprop"]}), "cpu")
+    tuning.open_study(planned, planned.cells[0], folder)
+    assert (folder.path / "tuning.db").is_file()
