@@ -16,7 +16,10 @@ from torch.nn import functional as F
 
 from bpfree import errors
 from bpfree.workloads import data, networks
+from bpfree.workloads.augmentation import flip_and_crop
+from bpfree.workloads.files import Dataset
 from bpfree.workloads.networks import Network
+from bpfree.workloads.targets import TARGETS, Target
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,11 @@ class Workload:
     """Units of each dense block, or channels of each convolutional one."""
     metric: Metric = ACCURACY
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
+    augment: bool = False
+    """Whether training images are flipped and cropped at random, anew in every epoch."""
 
     @property
-    def source(self) -> data.Dataset:
+    def source(self) -> Dataset:
         """The dataset's row: name, sizes, where it comes from."""
         return data.DATASETS[self.dataset]
 
@@ -86,7 +91,13 @@ class Workload:
     def description(self) -> str:
         """Dataset and network in a few words."""
         kind = "dense layers" if self.architecture == "mlp" else "convolutional blocks"
-        return f"{self.source.name}, {kind} of {', '.join(map(str, self.widths))}"
+        augmented = ", flipped and cropped at random" if self.augment else ""
+        return f"{self.source.name}, {kind} of {', '.join(map(str, self.widths))}{augmented}"
+
+    @property
+    def target(self) -> Target | None:
+        """The validation metric that it is to reach, with its provenance, if one has been derived."""
+        return TARGETS.get(self.name)
 
     def load(self, device: torch.device | str, data_dir: Path | None = None) -> Data:
         """All data, on the device.
@@ -110,6 +121,16 @@ class Workload:
             test=split(arrays.test_images, arrays.test_labels),
         )
 
+    def transform(self, inputs_B: Tensor, generator: torch.Generator) -> Tensor:
+        """A training batch as a step sees it, of the same shape: augmented where this workload says so.
+
+        The generator is the CPU's; it is left alone where nothing is augmented.
+        """
+        if not self.augment:
+            return inputs_B
+        images_BCHW = inputs_B.reshape(-1, *self.source.shape)  # an MLP's are flat
+        return flip_and_crop(images_BCHW, generator).reshape(inputs_B.shape)
+
     def network(self, seed: int) -> Network:
         """A freshly initialised network on the CPU; the same for a seed whatever ran before."""
         channels, height, width = self.source.shape
@@ -121,7 +142,7 @@ class Workload:
 
 
 # The sizes of the published study (arXiv 2511.01061).
-MLP_SIZES = {"2x1000": (1000,) * 2, "3x1000": (1000,) * 3, "4x2000": (2000,) * 4}
+MLP_SIZES = {"2x1000": (1000,) * 2, "3x1000": (1000,) * 3, "3x2000": (2000,) * 3, "4x2000": (2000,) * 4}
 # The channels of Cascaded-Forward (arXiv 2303.09728).
 CNN_CHANNELS = (32, 128, 512)
 
@@ -135,6 +156,12 @@ WORKLOADS: dict[str, Workload] = {
         Workload("mnist-cnn", "mnist", "cnn", CNN_CHANNELS),
         *(Workload(f"mnist-mlp-{size}", "mnist", "mlp", widths) for size, widths in MLP_SIZES.items()),
         *(Workload(f"fashion-mlp-{size}", "fashion", "mlp", widths) for size, widths in MLP_SIZES.items()),
+        Workload("cifar10-mlp", "cifar10", "mlp", MLP_SIZES["3x2000"], augment=True),
+        Workload("cifar10-mlp-3x2000", "cifar10", "mlp", MLP_SIZES["3x2000"], augment=True),
+        Workload("cifar10-cnn", "cifar10", "cnn", CNN_CHANNELS, augment=True),
+        Workload("cifar100-mlp", "cifar100", "mlp", MLP_SIZES["3x2000"], augment=True),
+        Workload("cifar100-mlp-3x2000", "cifar100", "mlp", MLP_SIZES["3x2000"], augment=True),
+        Workload("cifar100-cnn", "cifar100", "cnn", CNN_CHANNELS, augment=True),
     )
 }
 

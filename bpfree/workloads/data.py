@@ -1,70 +1,16 @@
-"""Datasets as arrays: found on this machine or downloaded, checked by MD5, read with numpy.
+"""Datasets as arrays: the table, and the one that comes with scikit-learn.
 
-Files are looked for in `--data-dir`, then `$BPFREE_DATA`, then the user cache, in torchvision's layout
-(`MNIST/raw/train-images-idx3-ubyte.gz`, packed or not); what is found nowhere is downloaded into the cache.
+The folders are those of torchvision for MNIST and Fashion-MNIST, and those in the official binary archives for CIFAR.
 """
 
-import gzip
-import hashlib
-import logging
-import math
-import os
-import sys
-import tempfile
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
-import pooch
-from numpy.typing import NDArray
 
-from bpfree.errors import DataError
+from bpfree.workloads import cifar, idx
+from bpfree.workloads.files import Arrays, DataFile, Dataset, Package
 
-CONNECT_SECONDS, READ_SECONDS = 4, 10
-"""Patience with a mirror: for each of its addresses, and for each packet."""
-CHUNK_BYTES = 1 << 16
-IDX_UNSIGNED_BYTES = 8
 DIGITS_TEST_SAMPLES, DIGITS_DIVISION = 360, 0
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """Images (n, channels, height, width) as unsigned bytes, and labels (n,) as 64-bit integers; maybe read-only."""
-
-    train_images: NDArray[np.uint8]
-    train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
-    test_labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class IdxFile:
-    """A file of the MNIST family: its name without `.gz`, MD5 packed and unpacked, and the shape it holds."""
-
-    name: str
-    packed_md5: str
-    unpacked_md5: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A row of the table. `white` is the value of the brightest pixel; `read` takes the row and the data folder."""
-
-    name: str
-    shape: tuple[int, int, int]
-    """Channels, height and width of an image."""
-    classes: int
-    samples: tuple[int, int, int]
-    """Training, validation and test samples."""
-    white: int
-    read: Callable[["Dataset", Path | None], Arrays]
-    folder: str = ""
-    files: Sequence[IdxFile] = ()
-    mirrors: Sequence[str] = ()
 
 
 def load(name: str, data_dir: Path | None = None) -> Arrays:
@@ -99,162 +45,17 @@ def read_digits(_: Dataset, __: Path | None) -> Arrays:
     return Arrays(train_images, train_labels, test_images, test_labels)
 
 
-def read_idx_dataset(dataset: Dataset, data_dir: Path | None) -> Arrays:
-    """The four files of an MNIST-like dataset."""
-    arrays = [read_idx(find(dataset, file, data_dir), file) for file in dataset.files]
-    train_images, train_labels, test_images, test_labels = arrays
-    return Arrays(
-        train_images[:, None], train_labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64)
-    )
-
-
-def places(data_dir: Path | None) -> list[Path]:
-    """Where files are looked for, in order; the last is the cache, which downloads go to."""
-    named = [data_dir, os.environ.get("BPFREE_DATA")]
-    # os.path: pathlib's own raises where there is no such home
-    roots = [*(Path(os.path.expanduser(place)) for place in named if place), Path(pooch.os_cache("bpfree"))]
-    return list(dict.fromkeys(roots))
-
-
-def find(dataset: Dataset, file: IdxFile, data_dir: Path | None) -> Path:
-    """The file, packed or not, in the first place that has it; downloaded if none has.
-
-    Raises
-    ------
-    DataError
-        It is nowhere and cannot be downloaded, or a place cannot be looked into.
-    """
-    roots = places(data_dir)
-    for root in roots:
-        for name in (f"{file.name}.gz", file.name):
-            path = root / dataset.folder / name
-            try:
-                if path.is_file():
-                    return path
-            except OSError as error:
-                raise unreadable(path, error) from None
-    return download(dataset, file, roots)
-
-
-def download(dataset: Dataset, file: IdxFile, roots: Sequence[Path]) -> Path:
-    """Fetch a packed file into the cache, from the first mirror that gives it whole.
-
-    pooch writes under a temporary name, checks the MD5 and renames, so an interrupted download leaves nothing behind.
-
-    Raises
-    ------
-    DataError
-        No mirror gives it, or the cache cannot be written.
-    """
-    folder, name = roots[-1] / dataset.folder, f"{file.name}.gz"
-    check_writable(folder, name)
-    pooch.get_logger().setLevel(logging.ERROR)
-    fetch = pooch.HTTPDownloader(
-        timeout=(CONNECT_SECONDS, READ_SECONDS), progressbar=sys.stderr.isatty(), chunk_size=CHUNK_BYTES
-    )
-    reasons = []
-    for mirror in dataset.mirrors:
-        try:
-            known = f"md5:{file.packed_md5}"
-            return Path(pooch.retrieve(mirror + name, known_hash=known, fname=name, path=folder, downloader=fetch))
-        except (OSError, ValueError) as error:  # ValueError: pooch found another MD5
-            reasons.append(f"{urlsplit(mirror).netloc}: {why(error)}")
-    looked = ", ".join(str(root / dataset.folder) for root in roots)
-    raise DataError(
-        f"{name} of {dataset.name} is not in {looked} and cannot be downloaded ({'; '.join(reasons)}): put it there, "
-        f"or name the folder that holds {dataset.folder} with --data-dir or BPFREE_DATA"
-    )
-
-
-def check_writable(folder: Path, name: str) -> None:
-    """Tell a full or locked cache from a mirror's failure.
-
-    Raises
-    ------
-    DataError
-        The folder cannot be made or written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise DataError(
-            f"{name} cannot be downloaded to {folder} ({error.strerror}): make that folder writable, "
-            "or name one that holds the data with --data-dir or BPFREE_DATA"
-        ) from None
-
-
-def why(error: OSError | ValueError) -> str:
-    """In a few words, why a mirror did not give a file; the exceptions are those of pooch and requests."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"HTTP status {response.status_code}"
-    kind = type(error).__name__
-    if "Timeout" in kind:
-        return "no answer in time"
-    if kind == "ValueError":
-        return "the file there has another MD5"
-    return getattr(error, "strerror", None) or "no connection, or it broke"
-
-
-def read_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
-    """The array of an IDX file, checked against the MD5 and the shape that it is known to have.
-
-    Raises
-    ------
-    DataError
-        The file is damaged or cannot be read.
-    """
-    packed = path.suffix == ".gz"
-    try:
-        content = path.read_bytes()
-        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        expected = file.packed_md5 if packed else file.unpacked_md5
-        if digest != expected:
-            raise damaged(path, f"MD5 {digest} instead of {expected}")
-        return parse_idx(gzip.decompress(content) if packed else content, file.shape)
-    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
-        raise damaged(path, str(error)) from None
-    except OSError as error:
-        raise unreadable(path, error) from None
-
-
-def parse_idx(content: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The array in an IDX document: two zero bytes, type, number of dimensions, big-endian sizes, then the values.
-
-    Raises
-    ------
-    ValueError
-        It is not an IDX document of unsigned bytes of this shape.
-    """
-    header = 4 + 4 * len(shape)
-    if content[:4] != bytes([0, 0, IDX_UNSIGNED_BYTES, len(shape)]):
-        raise ValueError("not an IDX file of unsigned bytes")
-    sizes = tuple(int(size) for size in np.frombuffer(content[4:header], dtype=">u4"))
-    if sizes != shape or len(content) != header + math.prod(shape):
-        raise ValueError(f"{len(content)} bytes of shape {sizes} instead of {header + math.prod(shape)} of {shape}")
-    return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
-
-
-def damaged(path: Path, reason: str) -> DataError:
-    """The error for a file that is not what it should be."""
-    return DataError(f"{path} is damaged ({reason}): delete it and it will be downloaded again")
-
-
-def unreadable(path: Path, error: OSError) -> DataError:
-    """The error for a file that the system does not give."""
-    return DataError(f"{path} cannot be read ({error.strerror}): check its permissions")
-
-
 MNIST_SHAPES = ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,))
 MNIST_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def mnist_files(*digests: tuple[str, str]) -> tuple[IdxFile, ...]:
+def mnist_files(*digests: tuple[str, str]) -> tuple[DataFile, ...]:
     """The four files of an MNIST-like dataset from their MD5s, packed and unpacked."""
-    rows = zip(MNIST_NAMES, digests, MNIST_SHAPES, strict=True)
-    return tuple(IdxFile(name, packed, unpacked, shape) for name, (packed, unpacked), shape in rows)
+    rows = zip(MNIST_NAMES, MNIST_SHAPES, digests, strict=True)
+    return tuple(
+        DataFile(name, shape, f"md5:{unpacked}", Package(f"{name}.gz", f"md5:{packed}"))
+        for name, shape, (packed, unpacked) in rows
+    )
 
 
 # The packed MD5s are those that torchvision publishes.
@@ -278,15 +79,44 @@ FASHION_MIRRORS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
 )
-SIZES = (50_000, 10_000, 10_000)
+CIFAR10_PACKAGE = Package("cifar-10-binary.tar.gz", "md5:c32a1d4ab5d03f1284b67883e8d87530")
+CIFAR10_SHA256 = {
+    "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    "data_batch_2.bin": "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    "data_batch_3.bin": "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    "data_batch_4.bin": "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+}
+CIFAR10_FILES = tuple(
+    DataFile(name, (10_000, 1 + 3072), f"sha256:{digest}", CIFAR10_PACKAGE) for name, digest in CIFAR10_SHA256.items()
+)
+# We know of no published checksum of the unpacked files: their size and labels are checked.
+CIFAR100_PACKAGE = Package("cifar-100-binary.tar.gz", "md5:03b5dce01913d631647c71ecec9e9cb8")
+CIFAR100_FILES = (
+    DataFile("train.bin", (50_000, 2 + 3072), None, CIFAR100_PACKAGE),
+    DataFile("test.bin", (10_000, 2 + 3072), None, CIFAR100_PACKAGE),
+)
+CIFAR_MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
+
+MNIST_SAMPLES = (50_000, 10_000, 10_000)
+CIFAR_SAMPLES = (45_000, 5_000, 10_000)
 
 DATASETS = {
     "digits": Dataset("scikit-learn's digits", (1, 10, 10), 10, (1149, 288, 360), 16, read_digits),
     "mnist": Dataset(
-        "MNIST", (1, 28, 28), 10, SIZES, 255, read_idx_dataset, "MNIST/raw", MNIST_FILES, MNIST_MIRRORS
+        "MNIST", (1, 28, 28), 10, MNIST_SAMPLES, 255, idx.read, "MNIST/raw", MNIST_FILES, MNIST_MIRRORS
     ),
     "fashion": Dataset(
-        "Fashion-MNIST", (1, 28, 28), 10, SIZES, 255, read_idx_dataset, "FashionMNIST/raw", FASHION_FILES,
+        "Fashion-MNIST", (1, 28, 28), 10, MNIST_SAMPLES, 255, idx.read, "FashionMNIST/raw", FASHION_FILES,
         FASHION_MIRRORS,
+    ),
+    "cifar10": Dataset(
+        "CIFAR-10", (3, 32, 32), 10, CIFAR_SAMPLES, 255, cifar.read, "cifar-10-batches-bin", CIFAR10_FILES,
+        CIFAR_MIRRORS,
+    ),
+    "cifar100": Dataset(
+        "CIFAR-100", (3, 32, 32), 100, CIFAR_SAMPLES, 255, cifar.read, "cifar-100-binary", CIFAR100_FILES,
+        CIFAR_MIRRORS,
     ),
 }  # fmt: skip

@@ -67,16 +67,13 @@ def test_width_is_the_flattened_output(block_and_inputs):
     assert block.vjp(inputs)[0].flatten(1).shape == (len(inputs), block.width)
 
 
-@pytest.mark.parametrize("name", ["digits-mlp", "mnist-cnn", "mnist-mlp-4x2000"])
+@pytest.mark.parametrize("name", ["digits-mlp", "mnist-cnn", "mnist-mlp-4x2000", "cifar10-cnn", "cifar100-mlp"])
 def test_networks_fit_their_data(name):
     workload = workloads.find(name)
     network = workload.network(0)
-    channels, height, width = workload.source.shape
-    h = (
-        torch.rand(2, channels * height * width)
-        if workload.architecture == "mlp"
-        else torch.rand(2, *workload.source.shape)
-    )
+    h = torch.rand(2, *workload.source.shape)
+    if workload.architecture == "mlp":
+        h = h.flatten(1)
     for block in network.blocks:
         h = block(h)
         assert h.flatten(1).shape == (2, block.width)
@@ -110,3 +107,4 @@ def test_sizes():
     cnn = networks.cnn(1, 28, (32, 128, 512), 10)
     assert [block.width for block in cnn.blocks] == [32 * 14 * 14, 128 * 7 * 7, 512 * 3 * 3]
     assert cnn.head.in_features == 512 * 3 * 3
+    assert [block.width for block in workloads.find("cifar10-cnn").network(0).blocks] == [8192] * 3
