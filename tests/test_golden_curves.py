@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bpfree import assembly, trainer, workloads
+from bpfree import assembly, stopping, trainer, workloads
 
 GOLDEN = Path(__file__).parent / "golden"
 STEPS, BATCH, TOLERANCE = 20, 32, 1e-3
@@ -23,6 +23,7 @@ VARIANTS = {
     "forward_forward_readout": ("forward_forward", {"prediction": "readout"}),
     "forward_forward_hard": ("forward_forward", {"negatives": "hard"}),
     "forward_forward_greedy": ("forward_forward", {"schedule": "greedy"}),
+    "forward_forward_unsupervised": ("forward_forward", {"negatives": "hybrid", "prediction": "readout"}),
     "cascaded_forward": ("cascaded_forward", {}),
     "cascaded_forward_simultaneous": ("cascaded_forward", {"schedule": "simultaneous"}),
     "cascaded_forward_sparsemax": ("cascaded_forward", {"loss": "sparsemax"}),
@@ -44,7 +45,7 @@ def losses(algorithm, settings):
     stages = built.stages()
     steps = itertools.cycle(trainer.batches(workload.load("cpu").train, BATCH, assembly.stream(0, "order")))
     found = []
-    for stage, share in zip(stages, trainer.shares(STEPS, len(stages)), strict=True):
+    for stage, share in zip(stages, stopping.shares(STEPS, len(stages)), strict=True):
         built.begin(stage)
         found += [built.step(*next(steps)).item() for _ in range(share)]
     return found

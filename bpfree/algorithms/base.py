@@ -87,10 +87,16 @@ class Algorithm(ABC):
         """The stages, in order."""
 
     def begin(self, stage: Stage) -> None:
-        """Make that stage's optimizers, here one for all its parameters; those of the stage before are freed."""
+        """Make that stage's optimizers; those of the stage before are freed, and so are all gradients."""
         self.stage = stage
-        self.optimizers = {0: self.make_optimizer([p for module in stage.modules for p in module.parameters()])}
+        for module in (module for every in self.stages() for module in every.modules):
+            module.zero_grad(set_to_none=True)
+        self.optimizers = self.fresh_optimizers()
         self.training_mode()
+
+    def fresh_optimizers(self) -> dict[int, Optimizer]:
+        """The optimizers of the stage in training: here one for all its parameters."""
+        return {0: self.make_optimizer([p for module in self.stage.modules for p in module.parameters()])}
 
     @abstractmethod
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
@@ -147,11 +153,9 @@ class LocalAlgorithm(Algorithm):
         """Parameters that block i's optimizer updates."""
         return [p for module in self.modules(i) for p in module.parameters()]
 
-    def begin(self, stage: Stage) -> None:
-        """One fresh optimizer for each block in training."""
-        self.stage = stage
-        self.optimizers = {i: self.make_optimizer(self.parameters(i)) for i in stage.blocks}
-        self.training_mode()
+    def fresh_optimizers(self) -> dict[int, Optimizer]:
+        """One for each block in training."""
+        return {i: self.make_optimizer(self.parameters(i)) for i in self.stage.blocks}
 
     @torch.no_grad()
     def prefix(self, inputs: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from bpfree.algorithms.base import (
     Cache,
@@ -53,13 +54,15 @@ class CascadedForward(LocalAlgorithm):
     paper = "arXiv 2303.09728"
 
     class Hyperparameters(HyperparameterSet):
-        """Learning rate and weight decay of the predictors, and of the blocks under feedback, are the optimizer's."""
+        """Learning rate and weight decay are the optimizer's; for the blocks under feedback, unless set here."""
 
         blocks: Literal["random", "feedback"] = "random"
         loss: Literal["cross_entropy", "squared_error", "sparsemax"] = "cross_entropy"
         prediction: Literal["probabilities", "logits", "last"] = "probabilities"
         ridge: Annotated[float, Field(gt=0, le=1e6)] = 1e-3
         feedback_epochs: Annotated[int, Field(ge=1)] = 10
+        feedback_learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
+        feedback_weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
         schedule: Schedule = "greedy"
         cache: Cache = False
 
@@ -91,13 +94,17 @@ class CascadedForward(LocalAlgorithm):
         return self.predictors[i].parameters()
 
     def begin(self, stage: Stage) -> None:
-        """An optimizer a predictor in training, none where it is solved for; under feedback one for all blocks."""
+        """The sums that the stage before has left are freed too."""
         super().begin(stage)
         self.grams.clear()
-        if stage.name == FEEDBACK:
-            self.optimizers = {0: self.make_optimizer([p for m in stage.modules for p in m.parameters()])}
-        elif self.h.loss == "squared_error":
-            self.optimizers = {}
+
+    def fresh_optimizers(self) -> dict[int, Optimizer]:
+        """One a predictor in training, none where it is solved for; while feedback trains the blocks one for all."""
+        if self.stage.name == FEEDBACK:
+            own = {"learning_rate": self.h.feedback_learning_rate, "weight_decay": self.h.feedback_weight_decay}
+            given = {name: value for name, value in own.items() if value is not None}
+            return {0: self.make_optimizer([p for m in self.stage.modules for p in m.parameters()], **given)}
+        return {} if self.h.loss == "squared_error" else super().fresh_optimizers()
 
     def training_mode(self) -> None:
         """Blocks that feedback has trained keep their statistics."""

@@ -1,9 +1,10 @@
-"""Forward-Forward (Hinton, arXiv 2212.13345), supervised, with the label in the input.
+"""Forward-Forward (Hinton, arXiv 2212.13345): supervised, with the label in the input, or unsupervised, without.
 
-A sample is positive with its own label written over its first C pixels (one-hot, 1.0), negative with a wrong label.
-Each block is to have a high goodness for positive and a low one for negative samples.
+Supervised, a sample is positive with its own label written over its first C pixels (one-hot, 1.0), negative with a
+wrong label. Unsupervised, an image is positive as it is, negative mixed with another: right in the small, wrong in the
+large. Each block is to have a high goodness for positive and a low one for negative samples.
 
-    input       a₀ = x with a label in it
+    input       a₀ = x with a label in it;  unsupervised  a₀ = x
     block       aᵢ = φ(Wᵢ n(aᵢ₋₁) + bᵢ),  n(a) = a / (√(mean a²) + ε):  length-normalised, so that
                 a block cannot read the goodness of the one before off the length
     goodness    `sum`:  G = Σⱼ aⱼ²,  θ = t N      `mean`:  G = Σⱼ aⱼ² / N,  θ = t      (t is `threshold`; N units)
@@ -12,35 +13,45 @@ Each block is to have a high goodness for positive and a low one for negative sa
     peers       with `peer_normalisation` c > 0:  ℓᵢ += c mean_j (mean_k m_k − m_j)²,  m ← 0.9 m + 0.1 mean_B a⁺,
                 m = 0.5 at first;  the gradient flows through the batch's own tenth alone
     negatives   `random`: uniform over the wrong labels;  `hard`: drawn from the read-out's probabilities for the
-                neutral image (all C pixels 1/C), the true label's removed
+                neutral image (all C pixels 1/C), the true label's removed;  `hybrid`, which is the unsupervised form:
+                x⁻ = M ⊙ x + (1 − M) ⊙ x′,  x′ the image k places on in the batch, k uniform over 1 … B − 1;
+                mask of large blobs  M = [blur⁶(R) > ½],  R random bits, blur with [¼ ½ ¼] in both directions, ½ beyond
+                the border;  one mask a sample, the same for all channels
     prediction  `goodness`: argmax over labels of Σᵢ G with that label in the input, the first block left out where
                 others have been trained;  `readout`: argmax V h, h the normalised activities of all blocks but the
-                first for the neutral image, V trained alongside by cross-entropy:  dV = (softmax(V h) − Y)ᵀ h / B
+                first for the neutral image, V trained alongside by cross-entropy:  dV = (softmax(V h) − Y)ᵀ h / B;
+                unsupervised by the read-out alone, h being that for x itself, known from the positives: no further pass
 
-Defaults: `sum`, whose θ = N is that of Hinton's own code and all close ports; random negatives and prediction by
-goodness, which need no further pass in training; no peer term, since MLPs of this size reach the published accuracy
-without it. All blocks learn in one pass (*simultaneous*), as in the paper; *greedy* trains one to its end after
-another. Fully connected networks only.
+Defaults: the supervised form, which all ports and the studies compare; `sum`, whose θ = N is that of Hinton's own code
+and all close ports; random negatives and prediction by goodness, which need no further pass in training; no peer term,
+since MLPs of this size reach the published accuracy without it. All blocks learn in one pass (*simultaneous*), as in
+the paper; *greedy* trains one to its end after another. Unsupervised, 6 blurs are a public reimplementation's number,
+where the paper blurs "repeatedly"; the paper trains V when the blocks are done, on the last three of four, here V
+learns alongside, as in the supervised form, and changes nothing in the blocks. Fully connected networks only.
 """
 
+import math
 from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from bpfree.algorithms.base import LocalAlgorithm, Projection, Schedule, Stage, softmax_error
+from bpfree.errors import RequestError
 from bpfree.hyperparameters import HyperparameterSet, LogUniform
 
 EPSILON = 1e-8
 PEER_MEMORY = 0.9
+BLURS = 6
 READOUT = -1
 """Key of the read-out's optimizer beside those of the blocks."""
 
 
 class ForwardForward(LocalAlgorithm):
-    """Goodness high for true, low for false pairs of image and label."""
+    """Goodness high for true, low for false pairs of image and label, or for images and mixtures of two."""
 
     name = "forward_forward"
     paper = "arXiv 2212.13345"
@@ -51,7 +62,7 @@ class ForwardForward(LocalAlgorithm):
 
         threshold: Annotated[float, Field(gt=0, le=100), LogUniform(0.01, 3.0)] = 1.0
         goodness: Literal["sum", "mean"] = "sum"
-        negatives: Literal["random", "hard"] = "random"
+        negatives: Literal["random", "hard", "hybrid"] = "random"
         prediction: Literal["goodness", "readout"] = "goodness"
         peer_normalisation: Annotated[float, Field(ge=0, le=10)] = 0.0
         readout_learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-2
@@ -59,18 +70,26 @@ class ForwardForward(LocalAlgorithm):
         schedule: Schedule = "simultaneous"
 
         @model_validator(mode="after")
-        def _hard_negatives_need_the_readout(self) -> Self:
-            if self.negatives == "hard" and self.schedule == "greedy":
-                raise ValueError("negatives = 'hard' needs schedule = 'simultaneous': the read-out learns last")
+        def _negatives_fit_schedule_and_prediction(self) -> Self:
+            if self.negatives != "random" and self.schedule == "greedy":
+                raise ValueError(
+                    f"negatives = '{self.negatives}' needs schedule = 'simultaneous': the read-out learns last"
+                )
+            if self.negatives == "hybrid" and self.prediction != "readout":
+                raise ValueError("negatives = 'hybrid' needs prediction = 'readout': no label enters the network")
             return self
 
     def build(self) -> None:
-        """The labels 0 to C − 1, the units' mean activities m, and the read-out V where it is used."""
+        """The labels 0 to C − 1, the units' mean activities m, the read-out V where it is used, the blur of masks."""
         self.labels_C = torch.arange(self.classes, device=self.device)
         self.m = [torch.full((block.width,), 0.5, device=self.device) for block in self.blocks]
         widths = [block.width for block in self.blocks[1:]] or [self.blocks[0].width]
         reads = self.h.prediction == "readout" or self.h.negatives == "hard"
         self.V = Projection(sum(widths), self.classes, self.generator) if reads else None
+        if self.h.negatives == "hybrid":
+            self.channels, self.side = image_shape(self.blocks[0].weight.shape[1])
+            quarters = torch.tensor([0.25, 0.5, 0.25], device=self.device)
+            self.blur = torch.outer(quarters, quarters).view(1, 1, 3, 3)
 
     def stages(self) -> list[Stage]:
         """As every local algorithm; the read-out learns in the last stage, when all blocks are there."""
@@ -79,21 +98,26 @@ class ForwardForward(LocalAlgorithm):
             stages[-1].modules.append(self.V)
         return stages
 
-    def begin(self, stage: Stage) -> None:
-        """One fresh optimizer for each block in training, and one for the read-out in the last stage."""
-        super().begin(stage)
-        self.readout = self.V if self.V in stage.modules else None
+    @property
+    def readout(self) -> Projection | None:
+        """V in the stage in which it learns, the last."""
+        return self.V if self.V in self.stage.modules else None
+
+    def fresh_optimizers(self) -> dict[int, Optimizer]:
+        """One for each block in training, and one for the read-out in the last stage."""
+        optimizers = super().fresh_optimizers()
         if self.readout is not None:
             rate, decay = self.h.readout_learning_rate, self.h.readout_weight_decay
-            self.optimizers[READOUT] = self.make_optimizer(
-                self.readout.parameters(), learning_rate=rate, weight_decay=decay
-            )
+            optimizers[READOUT] = self.make_optimizer(self.readout.parameters(), learning_rate=rate, weight_decay=decay)
+        return optimizers
 
     @torch.no_grad()
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of each block in training, and of the read-out. Returns the mean of the blocks' losses."""
-        B = len(labels_B)
-        scores_BC = None if self.readout is None else self.update_readout(self.readout, inputs, labels_B)
+        if self.h.negatives == "hybrid":
+            return self.unsupervised_step(inputs, labels_B)
+        V = self.readout
+        scores_BC = None if V is None else self.update_readout(V, self.activities(inputs), labels_B)
         if self.h.negatives == "hard" and scores_BC is not None:
             wrong_B = self.hard_labels(scores_BC, labels_B)
         else:
@@ -102,20 +126,38 @@ class ForwardForward(LocalAlgorithm):
         x = self.prefix(torch.cat([self.embed(inputs, labels_B), self.embed(inputs, wrong_B)]))
         losses = []
         for i in self.stage.blocks:
-            a, pullback = self.blocks[i].vjp(normalise(x))
-            g = self.scale(i)
-            logit = g * (goodness(a) - self.h.threshold * self.blocks[i].width)  # G − θ
-            p = torch.sigmoid(logit)
-            slope = torch.cat([p[:B] - 1, p[B:]]) * (2 * g / B)
-            da = slope[:, None] * a
-            loss = (F.softplus(-logit[:B]) + F.softplus(logit[B:])).mean()
-            if self.h.peer_normalisation:
-                loss = loss + self.peers(i, a[:B], da[:B])
-            pullback(da)
-            self.optimizers[i].step()
+            x, loss = self.update_block(i, normalise(x))
             losses.append(loss)
-            x = a
         return torch.stack(losses).mean()
+
+    def unsupervised_step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
+        """The blocks see no label; the read-out takes what they made of the positives, before their updates."""
+        x = normalise(torch.cat([inputs, self.hybrids(inputs)]))
+        losses, positives = [], []
+        for i in self.stage.blocks:
+            a, loss = self.update_block(i, x)
+            x = normalise(a)
+            losses.append(loss)
+            positives.append(x[: len(inputs)])
+        assert self.V is not None
+        self.update_readout(self.V, torch.cat(positives[1:] or positives, 1), labels_B)
+        return torch.stack(losses).mean()
+
+    def update_block(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of block i on normalised positives above negatives; its output and loss before it."""
+        B = len(x) // 2
+        a, pullback = self.blocks[i].vjp(x)
+        g = self.scale(i)
+        logit = g * (goodness(a) - self.h.threshold * self.blocks[i].width)  # G − θ
+        p = torch.sigmoid(logit)
+        slope = torch.cat([p[:B] - 1, p[B:]]) * (2 * g / B)
+        da = slope[:, None] * a
+        loss = (F.softplus(-logit[:B]) + F.softplus(logit[B:])).mean()
+        if self.h.peer_normalisation:
+            loss = loss + self.peers(i, a[:B], da[:B])
+        pullback(da)
+        self.optimizers[i].step()
+        return a, loss
 
     def scale(self, i: int) -> float:
         """g: 1 for the sum, 1/N for the mean of squares."""
@@ -130,21 +172,19 @@ class ForwardForward(LocalAlgorithm):
         term: Tensor = self.h.peer_normalisation * d_N.square().mean()
         return term
 
-    def update_readout(self, V: Projection, inputs: Tensor, labels_B: Tensor) -> Tensor:
+    def update_readout(self, V: Projection, h: Tensor, labels_B: Tensor) -> Tensor:
         """One step of V by cross-entropy; returns the scores before it."""
-        h = self.neutral(inputs)
         scores_BC: Tensor = V(h)
         V.weight.grad = softmax_error(scores_BC, labels_B).T @ h
         self.optimizers[READOUT].step()
         return scores_BC
 
-    def neutral(self, inputs: Tensor) -> Tensor:
-        """h: normalised activities of all blocks but the first, for the neutral image."""
-        x = inputs.clone()
-        x[:, : self.classes] = 1 / self.classes
+    def activities(self, inputs: Tensor) -> Tensor:
+        """h: normalised activities of all blocks but the first, for the neutral image, unsupervised for the image."""
+        x = normalise(inputs if self.h.negatives == "hybrid" else self.neutral(inputs))
         activities = []
         for block in self.blocks:
-            x = normalise(block(normalise(x)))
+            x = normalise(block(x))
             activities.append(x)
         return torch.cat(activities[1:] or activities, 1)
 
@@ -152,7 +192,7 @@ class ForwardForward(LocalAlgorithm):
     def predict(self, inputs: Tensor) -> Tensor:
         """Accumulated goodness of every label, or the read-out's scores once it is there."""
         if self.h.prediction == "readout" and self.readout is not None:
-            scores: Tensor = self.readout(self.neutral(inputs))
+            scores: Tensor = self.readout(self.activities(inputs))
             return scores
         return self.accumulated_goodness(inputs)
 
@@ -181,6 +221,12 @@ class ForwardForward(LocalAlgorithm):
         x[:, : self.classes] = labels_B[:, None] == self.labels_C
         return x
 
+    def neutral(self, inputs_BD: Tensor) -> Tensor:
+        """The images with all labels equally in their first C pixels."""
+        x = inputs_BD.clone()
+        x[:, : self.classes] = 1 / self.classes
+        return x
+
     def wrong_labels(self, labels_B: Tensor) -> Tensor:
         """For each sample one of the C − 1 other labels, uniformly: y + k mod C with k from 1 to C − 1."""
         offsets = torch.randint(1, self.classes, (len(labels_B),), generator=self.generator, device=self.device)
@@ -192,6 +238,38 @@ class ForwardForward(LocalAlgorithm):
         gumbel = -torch.log(-torch.log(uniform.clamp(EPSILON, 1 - EPSILON)))
         own = labels_B[:, None] == self.labels_C
         return (scores_BC.log_softmax(1) + gumbel).masked_fill(own, -torch.inf).argmax(1)
+
+    def hybrids(self, inputs_BD: Tensor) -> Tensor:
+        """Each image within its mask, and outside it the one k places on: never the same, as 0 < k < B."""
+        B = len(inputs_BD)
+        if B < 2:
+            raise RequestError("negatives = 'hybrid' mixes the images of a batch: set batch_size to 2 or more")
+        k = torch.randint(1, B, (1,), generator=self.generator, device=self.device)
+        others_BD = inputs_BD[(torch.arange(B, device=self.device) + k) % B]
+        return torch.where(self.masks(B), inputs_BD, others_BD)
+
+    def masks(self, count: int) -> Tensor:
+        """M (count, D): blurred random bits above ½. The bits are taken as ±½, so that padding with 0 stands for ½.
+
+        Of 8×8 pixels one mask in 30 is full and as many are empty; of 28×28 none.
+        """
+        shape = (count, 1, self.side, self.side)
+        bits = torch.randint(2, shape, generator=self.generator, device=self.device) - 0.5
+        for _ in range(BLURS):
+            bits = F.conv2d(bits, self.blur, padding=1)
+        return (bits > 0).flatten(1).repeat(1, self.channels)
+
+
+def image_shape(inputs: int) -> tuple[int, int]:
+    """Channels and side of square images with that many values: one channel where this fits, else three."""
+    for channels in (1, 3):
+        side = math.isqrt(inputs // channels)
+        if channels * side**2 == inputs:
+            return channels, side
+    raise RequestError(
+        f"negatives = 'hybrid' needs square images of one or three channels, which {inputs} inputs are not: "
+        "choose a workload with e.g. 784 (28×28) or 3072 (3×32×32)"
+    )
 
 
 def normalise(a: Tensor) -> Tensor:

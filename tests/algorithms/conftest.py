@@ -24,9 +24,9 @@ class Frozen(torch.optim.Optimizer):
         self.steps += 1
 
 
-def network(architecture: str) -> Network:
+def network(architecture: str, inputs: int) -> Network:
     torch.manual_seed(0)
-    net = mlp(12, (7, 6, 5), CLASSES) if architecture == "mlp" else cnn(2, 8, (4, 3), CLASSES)
+    net = mlp(inputs, (7, 6, 5), CLASSES) if architecture == "mlp" else cnn(2, 8, (4, 3), CLASSES)
     for module in (*net.blocks, net.head):
         module.double()
         with torch.no_grad():
@@ -37,8 +37,10 @@ def network(architecture: str) -> Network:
 
 @pytest.fixture
 def make() -> Callable[..., Algorithm]:
-    def build(name: str, architecture: str = "mlp", optimizer: Any = Frozen, **values: Any) -> Algorithm:
-        net, cls = network(architecture), ALGORITHMS[name]
+    def build(
+        name: str, architecture: str = "mlp", optimizer: Any = Frozen, inputs: int = 12, **values: Any
+    ) -> Algorithm:
+        net, cls = network(architecture, inputs), ALGORITHMS[name]
         generator = torch.Generator().manual_seed(1)
         algorithm = cls(net.blocks, net.head, cls.Hyperparameters(**values), optimizer, generator)
         for stage in algorithm.stages():
@@ -50,10 +52,10 @@ def make() -> Callable[..., Algorithm]:
 
 
 @pytest.fixture
-def batch() -> Callable[[str], tuple[Tensor, Tensor]]:
-    def draw(architecture: str) -> tuple[Tensor, Tensor]:
+def batch() -> Callable[..., tuple[Tensor, Tensor]]:
+    def draw(architecture: str, inputs: int = 12) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(2)
-        shape = (9, 12) if architecture == "mlp" else (9, 2, 8, 8)
+        shape = (9, inputs) if architecture == "mlp" else (9, 2, 8, 8)
         labels = torch.randint(CLASSES, (9,), generator=generator)
         return torch.rand(shape, generator=generator, dtype=torch.float64), labels
 

@@ -65,6 +65,30 @@ def test_finished_blocks_stay_as_they_are(make, batch, name):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("mono_forward", {"schedule": "greedy"}),
+        ("forward_forward", {"schedule": "greedy", "prediction": "readout"}),
+        ("cascaded_forward", {"blocks": "feedback"}),
+    ],
+)
+def test_gradients_of_finished_stages_are_freed(make, batch, name, values):
+    inputs, labels = batch("mlp")
+    algorithm = make(name, optimizer=sgd, **values)
+    if name == "cascaded_forward":
+        algorithm.B = [B.double() for B in algorithm.B]
+    stages = algorithm.stages()
+    every = {p for stage in stages for module in stage.modules for p in module.parameters()}
+    for stage in stages:
+        algorithm.begin(stage)
+        algorithm.step(inputs, labels)
+        in_training = {p for optimizer in algorithm.optimizers.values() for p in optimizer.param_groups[0]["params"]}
+        assert {p for p in every if p.grad is not None} == in_training
+    algorithm.begin(stages[1])
+    assert all(p.grad is None for p in every)
+
+
 @pytest.mark.parametrize(("name", "architecture"), EVERY)
 def test_a_step_lowers_the_loss_and_reads_nothing_back(make, batch, name, architecture):
     """Conformance: every algorithm in the table, on every architecture it names."""

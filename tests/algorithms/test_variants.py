@@ -64,9 +64,9 @@ def test_forward_forward_readout(make, batch):
     algorithm.step(inputs, labels)
     x = inputs.clone()
     x[:, :3] = 1 / 3
-    activities = []
+    x, activities = local_losses.length_normalised(x), []
     for block in algorithm.blocks:
-        x = local_losses.length_normalised(block(local_losses.length_normalised(x))).detach()
+        x = local_losses.length_normalised(block(x)).detach()
         activities.append(x)
     h = torch.cat(activities[1:], 1)
     scores = h @ algorithm.V.weight.T

@@ -29,3 +29,24 @@ def overlay(images: Tensor, labels: Tensor, classes: int) -> Tensor:
 
 def length_normalised(a: Tensor) -> Tensor:
     return torch.stack([row / (torch.sqrt((row**2).sum() / len(row)) + 1e-8) for row in a])
+
+
+def hybrids(images: Tensor, channels: int, side: int, generator: torch.Generator) -> Tensor:
+    """Each image, outside a mask of its own replaced by the image k places on; the draws in the algorithm's order."""
+    B = len(images)
+    k = int(torch.randint(1, B, (1,), generator=generator))
+    bits = torch.randint(2, (B, 1, side, side), generator=generator)
+    mixed = torch.zeros_like(images)
+    for b in range(B):
+        mask = bits[b, 0].tolist()
+        for _ in range(6):
+            mask = blurred(list(zip(*blurred(list(zip(*mask, strict=True))), strict=True)))
+        for pixel in range(channels * side**2):
+            row, column = divmod(pixel % side**2, side)
+            mixed[b, pixel] = images[b if mask[row][column] > 0.5 else (b + k) % B, pixel]
+    return mixed
+
+
+def blurred(rows: list[list[float]]) -> list[list[float]]:
+    padded = [[0.5, *row, 0.5] for row in rows]
+    return [[p / 4 + q / 2 + r / 4 for p, q, r in zip(row, row[1:], row[2:], strict=False)] for row in padded]
