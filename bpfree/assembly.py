@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -111,11 +112,16 @@ def find_device(wanted: str) -> str:
     return f"cuda:{index or 0}"
 
 
-def meters_of(device: str) -> list[Meter]:
-    """The meters of a run's device; a GPU is named by its UUID, since NVML counts otherwise than CUDA."""
-    if device == "cpu":
-        return open_meters(device)
-    return open_meters(device, str(torch.cuda.get_device_properties(device).uuid))
+@contextmanager
+def metering(device: str) -> Iterator[list[Meter]]:
+    """The meters of a run's device, open; a GPU is named by its UUID, since NVML counts otherwise than CUDA."""
+    uuid = None if device == "cpu" else str(torch.cuda.get_device_properties(device).uuid)
+    meters = open_meters(device, uuid)
+    try:
+        yield meters
+    finally:
+        for meter in meters:
+            meter.close()
 
 
 def prepare(device: str, threads: int | None = None) -> None:

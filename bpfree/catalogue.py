@@ -1,5 +1,6 @@
 """What there is: algorithms, optimizers, workloads and study files, as plain dictionaries."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def workload_entry(w: workloads.Workload) -> dict[str, Any]:
     return {
         "name": w.name, "description": w.description, "architecture": w.architecture, "widths": list(w.widths),
         "samples": {"train": train, "validation": validation, "test": test}, "classes": w.source.classes,
-        "metric": w.metric.name, "target": None,
+        "metric": w.metric.name, "target": asdict(w.target) if w.target else None,
     }  # fmt: skip
 
 
@@ -57,8 +58,12 @@ def study_entries(folder: Path) -> list[dict[str, Any]]:
         except BpfreeError as error:
             found.append({"name": str(path), "description": f"not usable: {error}"})
             continue
-        names = [entry.method for entry in study.algorithms]
         found.append(
-            {"name": str(path), "description": study.description, "workloads": study.workloads, "algorithms": names}
+            {
+                "name": str(path),
+                "description": study.description,
+                "workloads": [entry.name for entry in study.workloads],
+                "algorithms": [entry.method for entry in study.algorithms],
+            }
         )
     return found

@@ -27,6 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+imports = typer.Typer(help="Take over runs that were made elsewhere, for reports of the same kind.")
+app.add_typer(imports, name="import")
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
@@ -254,13 +256,13 @@ def show_plan(loaded: "Study", places: "Places", as_json: bool) -> None:
     from dataclasses import asdict
 
     from bpfree import driver
+    from bpfree.planning import plan
     from bpfree.progress import plan_table
-    from bpfree.study import plan
 
     planned = plan(loaded, places.kind)
     driver.fetch_data(loaded, places.data_dir)
     with driver.warm(places) as executor:
-        forecast = driver.forecast(planned, places, executor)
+        forecast = driver.forecast(planned, driver.known_cells(planned, places), places, executor)
     if as_json:
         print_json({"study": loaded.name, "cells": len(planned.cells), **asdict(forecast), "seconds": forecast.seconds})
     else:
@@ -330,6 +332,42 @@ def export(
         print_json([record.model_dump(mode="json") for record in records])
     else:
         sys.stdout.write(to_csv(records))
+
+
+@app.command()
+def targets(
+    folder: Annotated[Path, typer.Argument(help="The results folder of a tuned study, e.g. results/quickstart.")],
+    output: Annotated[Path | None, typer.Option(help="A target file to put them into; its other rows stay.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Derive the targets of a study's workloads from its tuned baseline."""
+    from dataclasses import asdict
+
+    from bpfree import targets
+    from bpfree.records import ResultsFolder
+
+    found = targets.derive(ResultsFolder(folder))
+    if output:
+        targets.write(output, found)
+    if as_json:
+        print_json({name: asdict(target) for name, target in found.items()})
+    else:
+        out.print(targets.merged("", found), end="")
+
+
+@imports.command()
+def published(
+    file: Annotated[Path, typer.Argument(help="The CSV file, e.g. studies/published/beyond_backprop_runs.csv.")],
+    results: Results = RESULTS,
+) -> None:
+    """The published runs of arXiv 2509.19063 and 2511.01061, one line of a CSV file a run."""
+    from bpfree.published import STUDY, import_runs
+
+    records = import_runs(file, results)
+    workloads = {record.spec.workload for record in records}
+    folder = results / STUDY
+    out.print(f"{len(records)} runs on {len(workloads)} workloads are in {folder}")
+    out.print(f"next: bpfree report {folder}")
 
 
 @app.command()

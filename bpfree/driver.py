@@ -5,18 +5,20 @@ failed runs are tried again.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bpfree.records import MeasurementSettings, Record, ResultsFolder, RunSpec, TunedCell
-from bpfree.study import TRIAL_SEED, Device, Plan, Study, plan, to_toml
+from bpfree.study import TRIAL_SEED, Device, Study, to_toml
 
 if TYPE_CHECKING:
     from bpfree.estimate import Estimate
     from bpfree.executors import LocalExecutor
+    from bpfree.planning import Cell, Plan
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Forecast:
 class Listener(Protocol):
     """Who watches a study: the command line's progress display, or nobody."""
 
-    def planned(self, plan: Plan, forecast: Forecast | None) -> None:
+    def planned(self, plan: "Plan", forecast: Forecast | None) -> None:
         """The plan stands; what is still to do follows."""
 
     def tuning(self, cell: str, trials: int, done: int) -> None:
@@ -79,40 +81,33 @@ def nothing_left(study: Study, folder: ResultsFolder, kind: Device | None) -> in
 
     `kind` None means whatever device the study was run on.
     """
-    path = folder.path / "plan.json"
-    try:
-        kept = json.loads(path.read_text())
-        if kept["digest"] != study.digest or (kind and kept["device"] != kind):
-            return None
-        runs = [str(run) for run in kept["final_runs"]]
-    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: it is written anew
+    kept = folder.plan()
+    if not kept or kept.get("digest") != study.digest or (kind and kept.get("device") != kind):
         return None
-    records = [folder.record(run) for run in runs]
-    return len(records) if all(record and record.final for record in records) else None
+    return len(folder.finals()) or None
 
 
-def forecast(planned: Plan, places: Places, executor: "LocalExecutor") -> Forecast:
+def forecast(planned: "Plan", tuned: dict[str, TunedCell], places: Places, executor: "LocalExecutor") -> Forecast:
     """Time a few steps of every cell, in warm processes, and add up what is still to do.
 
     A cell that cannot be timed (out of memory, say) adds no time, and makes the energy unknown.
     """
     folder, study = places.folder, planned.study
-    tuned = known_cells(planned, folder)
-    futures = [executor.estimate(default_spec(planned, i)) for i in range(len(planned.cells))]
+    futures = [executor.estimate(default_trial(planned, cell)) for cell in planned.cells]
     tuning_seconds = final_seconds = joules = 0.0
     trials = runs = 0
     qualities = set()
     for cell, future in zip(planned.cells, futures, strict=True):
-        missing = [s for s in final_specs(planned, tuned, cell.name) if not is_final(folder, s)]
+        missing = [s for s in final_specs(planned, tuned, cell) if not is_final(folder, s)]
         count = len(missing) if cell.name in tuned else len(study.seeds)
         to_tune = study.tuning.trials if study.tuning and cell.name not in tuned else 0
         trials, runs = trials + to_tune, runs + count
         timing = estimated(future)
         qualities.add(timing.quality if timing else "absent")
         if timing:
-            epochs = (study.tuning and study.tuning.max_epochs) or study.training.max_epochs
-            trial_seconds = to_tune * timing.run_seconds(epochs)
-            run_seconds = count * timing.run_seconds(study.training.max_epochs)
+            trial_seconds = to_tune * timing.run_seconds(default_trial(planned, cell).training)
+            training = missing[0].training if missing else cell.training.settings()
+            run_seconds = count * timing.run_seconds(training)
             tuning_seconds += trial_seconds / places.workers
             idle = study.measurement.idle_seconds if timing.quality == "measured" else 0
             final_seconds += run_seconds + count * (PROCESS_SECONDS + idle)
@@ -147,28 +142,34 @@ def grams(joules: float, settings: MeasurementSettings) -> float | None:
     return carbon.co2e_kg * 1000 if carbon else None
 
 
-def default_spec(planned: Plan, index: int) -> RunSpec:
-    """A run of a cell at its defaults."""
+def default_trial(planned: "Plan", cell: "Cell") -> RunSpec:
+    """A trial of a cell at its defaults."""
     from bpfree import assembly
 
-    cell = planned.cells[index]
-    return planned.spec(cell, assembly.resolve(cell.algorithm, cell.optimizer, cell.fixed), TRIAL_SEED, role="trial")
+    return planned.trial(cell, assembly.resolve(cell.algorithm, cell.optimizer, cell.fixed), TRIAL_SEED)
 
 
-def known_cells(planned: Plan, folder: ResultsFolder) -> dict[str, TunedCell]:
-    """The cells whose tuning has ended under the settings that the study has now."""
+def known_cells(planned: "Plan", places: Places) -> dict[str, TunedCell]:
+    """The cells whose tuning has ended under the settings that the study has now, or is taken over from another."""
+    from bpfree.following import take_over
     from bpfree.tuning import digest
 
-    found = {cell.name: folder.tuned(cell.name) for cell in planned.cells}
-    return {cell.name: t for cell in planned.cells if (t := found[cell.name]) and t.digest == digest(planned, cell)}
+    found, follows = {}, planned.study.follows
+    for cell in planned.cells:
+        tuned = places.folder.tuned(cell.name)
+        if tuned and tuned.digest == digest(planned, cell):
+            found[cell.name] = tuned
+        elif follows:
+            other = ResultsFolder(places.folder.path.parent / follows)
+            found[cell.name] = take_over(planned, cell, other)
+    return found
 
 
-def final_specs(planned: Plan, tuned: dict[str, TunedCell], cell: str) -> list[RunSpec]:
+def final_specs(planned: "Plan", tuned: dict[str, TunedCell], cell: "Cell") -> list[RunSpec]:
     """The final runs of one cell, if it is tuned."""
-    if cell not in tuned:
+    if cell.name not in tuned:
         return []
-    only = Plan(planned.study, planned.device, [c for c in planned.cells if c.name == cell])
-    return [spec for block in only.final_blocks(tuned) for spec in block]
+    return [planned.final(cell, tuned[cell.name], seed) for seed in planned.study.seeds]
 
 
 def is_final(folder: ResultsFolder, spec: RunSpec) -> bool:
@@ -187,7 +188,7 @@ def fetch_data(study: Study, data_dir: Path | None) -> None:
     """
     from bpfree.workloads import data, find
 
-    for dataset in sorted({find(name).dataset for name in study.workloads}):
+    for dataset in sorted({find(entry.name).dataset for entry in study.workloads}):
         data.load(dataset, data_dir)
 
 
@@ -198,45 +199,90 @@ def warm(places: Places) -> "LocalExecutor":
     return LocalExecutor(places.device, places.workers, places.data_dir, fresh=False)
 
 
+@contextmanager
+def opened(study: Study, places: Places) -> "Iterator[Plan]":
+    """The plan of a study, with its data at hand and its folder locked."""
+    from bpfree.planning import plan
+
+    planned = plan(study, places.kind)
+    fetch_data(study, places.data_dir)
+    lock = places.folder.lock()
+    try:
+        places.folder.write_text("study.toml", to_toml(study))
+        yield planned
+    finally:
+        lock.release()
+
+
 def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
     """Do what is left of a study. Returns the records of all its final runs.
 
     Raises
     ------
     RequestError
-        The study names what does not exist.
+        The study names what does not exist, or follows one that has not ended.
     DataError, WorldError
         Data cannot be had, the folder cannot be written, or another driver works on it.
     """
-    planned = plan(study, places.kind)
-    fetch_data(study, places.data_dir)
-    lock = places.folder.lock()
-    try:
+    with opened(study, places) as planned:
         if nothing_left(study, places.folder, places.kind) is None:
             (places.folder.path / "plan.json").unlink(missing_ok=True)  # it may be of an earlier form of the study
-        places.folder.write_text("study.toml", to_toml(study))
+        tuned = known_cells(planned, places)
+        for cell in tuned.values():
+            if cell.taken_from:
+                places.folder.write_tuned(cell)
         with warm(places) as executor:
-            listener.planned(planned, forecast(planned, places, executor))
-            tuned = tune_cells(planned, places, executor, listener)
+            listener.planned(planned, forecast(planned, tuned, places, executor))
+            tune_cells(planned, tuned, places, executor, listener)
         blocks = planned.final_blocks(tuned)
-        kept = {"digest": study.digest, "device": places.kind, "final_runs": [s.id for block in blocks for s in block]}
-        places.folder.write_text("plan.json", json.dumps(kept, indent=1) + "\n")
+        places.folder.write_text("plan.json", json.dumps(plan_document(study, places, blocks), indent=1) + "\n")
         return make_final_runs(blocks, places, listener)
-    finally:
-        lock.release()
 
 
-def tune_cells(planned: Plan, places: Places, executor: "LocalExecutor", listener: Listener) -> dict[str, TunedCell]:
-    """Every cell's outcome; those that have none yet are tuned, one after another."""
+def plan_document(study: Study, places: Places, blocks: Sequence[Sequence[RunSpec]]) -> dict[str, Any]:
+    """What the results folder keeps of the plan: the report reads it too."""
+    from bpfree.workloads import find
+
+    targets = {}
+    for workload in (find(entry.name) for entry in study.workloads):
+        if target := workload.target:
+            better = workload.metric.higher_is_better
+            targets[workload.name] = {"value": target.value, "higher_is_better": better}
+    return {
+        "digest": study.digest,
+        "device": places.kind,
+        "final_runs": [spec.id for block in blocks for spec in block],
+        "targets": targets,
+    }
+
+
+def tune_cells(
+    planned: "Plan", tuned: dict[str, TunedCell], places: Places, executor: "LocalExecutor", listener: Listener
+) -> None:
+    """Tune the cells that have no outcome yet, one after another, and add theirs."""
     from bpfree.tuning import tune
 
-    tuned = known_cells(planned, places.folder)
     for cell in planned.cells:
         if cell.name not in tuned:
             if planned.study.tuning:
                 listener.tuning(cell.name, planned.study.tuning.trials, 0)
             tuned[cell.name] = tune(planned, cell, places.folder, executor, places.workers, listener.trial)
-    return tuned
+
+
+def tune_only(study: Study, places: Places, listener: Listener) -> TunedCell:
+    """Tune the single cell of a study.
+
+    Raises
+    ------
+    RequestError, DataError, WorldError
+        As in `run_study`.
+    """
+    with opened(study, places) as planned:
+        tuned = known_cells(planned, places)
+        with warm(places) as executor:
+            tune_cells(planned, tuned, places, executor, listener)
+    (cell,) = tuned.values()
+    return cell
 
 
 def make_final_runs(blocks: Sequence[Sequence[RunSpec]], places: Places, listener: Listener) -> list[Record]:
@@ -258,23 +304,3 @@ def make_final_runs(blocks: Sequence[Sequence[RunSpec]], places: Places, listene
             listener.final(record)
     records = [folder.record(spec.id) for block in blocks for spec in block]
     return [record for record in records if record is not None]
-
-
-def tune_only(study: Study, places: Places, listener: Listener) -> TunedCell:
-    """Tune the single cell of a study.
-
-    Raises
-    ------
-    RequestError, DataError, WorldError
-        As in `run_study`.
-    """
-    planned = plan(study, places.kind)
-    fetch_data(study, places.data_dir)
-    lock = places.folder.lock()
-    try:
-        places.folder.write_text("study.toml", to_toml(study))
-        with warm(places) as executor:
-            (tuned,) = tune_cells(planned, places, executor, listener).values()
-        return tuned
-    finally:
-        lock.release()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpfree import assembly, trainer, workloads
+from bpfree import assembly, stopping, trainer, workloads
 from bpfree.meters import Session, boundary_joules
-from bpfree.records import Quality, RunSpec
+from bpfree.records import Quality, RunSpec, TrainingSettings
 
 TIMED_STEPS = 5
 
@@ -17,18 +17,19 @@ TIMED_STEPS = 5
 class Estimate:
     """Expected cost of the runs of one cell, on this machine.
 
-    `epoch_seconds` has one entry a stage, validation included. `watts` are those of the study's boundary, None where
-    nothing can be measured or modelled.
+    `epoch_seconds` has one entry a stage, validation included; `stage_limits` are the stages' own limits of epochs.
+    `watts` are those of the study's boundary, None where nothing can be measured or modelled.
     """
 
     setup_seconds: float
     epoch_seconds: tuple[float, ...]
+    stage_limits: tuple[int | None, ...]
     watts: float | None
     quality: Quality
 
-    def run_seconds(self, max_epochs: int) -> float:
+    def run_seconds(self, training: TrainingSettings) -> float:
         """Of a run that no early stopping ends."""
-        epochs = trainer.shares(max_epochs, len(self.epoch_seconds))
+        epochs = stopping.epoch_limits(self.stage_limits, training)
         return self.setup_seconds + sum(n * s for n, s in zip(epochs, self.epoch_seconds, strict=True))
 
 
@@ -46,25 +47,25 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
     data = workload.load(device, data_dir)
     algorithm = assembly.build_run(spec, workload, device)
     setup_seconds = time.perf_counter() - begin
-    meters = assembly.meters_of(device)
-    session = assembly.session_of(spec, meters)
     epoch_seconds = []
-    window_begin = session.phase("timed")
     batch = next(trainer.batches(data.train, spec.training.batch_size, assembly.stream(0, "estimate")))
     size = trainer.EVALUATION_BATCH
     sample = workloads.Split(data.validation.inputs[:size], data.validation.targets[:size])
-    for stage in algorithm.stages():
-        algorithm.begin(stage)
-        step = median_seconds(lambda: algorithm.step(*batch), session)
-        validation = median_seconds(lambda: trainer.evaluate(algorithm, workload, sample), session)
-        steps = len(data.train) // spec.training.batch_size
-        epoch_seconds.append(step * steps + validation * len(data.validation) / len(sample))
-    window_end = session.stop()
-    total, quality = boundary_joules(session.window(window_begin, window_end), assembly.boundary_of(spec))
-    for meter in meters:
-        meter.close()
+    with assembly.metering(device) as meters:
+        session = assembly.session_of(spec, meters)
+        window_begin = session.phase("timed")
+        stages = algorithm.stages()
+        for stage in stages:
+            algorithm.begin(stage)
+            step = median_seconds(lambda: algorithm.step(*batch), session)
+            validation = median_seconds(lambda: trainer.evaluate(algorithm, workload, sample), session)
+            steps = len(data.train) // spec.training.batch_size
+            epoch_seconds.append(step * steps + validation * len(data.validation) / len(sample))
+        window_end = session.stop()
+        total, quality = boundary_joules(session.window(window_begin, window_end), assembly.boundary_of(spec))
     watts = None if total is None else total / (window_end.time - window_begin.time)
-    return Estimate(setup_seconds, tuple(epoch_seconds), watts, quality)
+    limits = tuple(stage.max_epochs for stage in stages)
+    return Estimate(setup_seconds, tuple(epoch_seconds), limits, watts, quality)
 
 
 def median_seconds(action: Callable[[], object], session: Session) -> float:

@@ -15,6 +15,7 @@ def row(record: Record) -> dict[str, Any]:
         "id": record.id, "status": record.status, "role": spec.role, "workload": spec.workload,
         "algorithm": spec.algorithm, "method": spec.method, "optimizer": spec.optimizer, "seed": spec.seed,
         "block": record.block, "position": record.position, "trial": record.trial, "device": spec.device,
+        "imported_run": spec.imported_run,
         **record.metrics.model_dump(),
     }  # fmt: skip
     fields = (

@@ -8,8 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bpfree.driver import Forecast
+from bpfree.planning import Plan
 from bpfree.records import Evaluation, Record, RunSpec
-from bpfree.study import Plan
 
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
 
@@ -52,16 +52,22 @@ def plan_table(plan: Plan, forecast: Forecast) -> Table:
     table = Table(title=f"Study {study.name}", title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
-    table.add_row("workloads", ", ".join(study.workloads))
+    table.add_row("workloads", ", ".join(entry.name for entry in study.workloads))
     table.add_row("algorithms", ", ".join(entry.method for entry in study.algorithms))
-    table.add_row("optimizers", ", ".join(study.optimizers))
+    table.add_row("optimizers", ", ".join(dict.fromkeys(optimizer for *_, optimizer in study.cells)))
     table.add_row("cells", f"{len(plan.cells)}, on {plan.device}")
     tuning = study.tuning
     epochs = tuning and (tuning.max_epochs or study.training.max_epochs)
-    each = f"{tuning.trials} trials a cell, at most {epochs} epochs each" if tuning else "none: published defaults"
+    each = f"{tuning.trials} trials a cell, at most {epochs} epochs each" if tuning else "none: settings as given"
+    if study.follows:
+        each = f"none: settings taken over from {study.follows}"
     table.add_row("tuning", f"{each}; {forecast.trials} to do" if tuning else each)
     training = study.training
     stop = f"at most {training.max_epochs} epochs, patience {training.patience}"
+    if training.matched_passes:
+        stop = f"as many passes as {study.baseline} took in {study.follows}"
+    if study.overrides:
+        stop += "; some methods have settings of their own"
     table.add_row("final runs", f"{len(plan.cells)} × {len(study.seeds)} seeds, {stop}; {forecast.runs} to do")
     table.add_row("time", f"at most {duration(forecast.seconds)} ({forecast.seconds / SECONDS_PER_HOUR:.2g} h)")
     if forecast.watt_hours is not None:

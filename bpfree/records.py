@@ -22,7 +22,7 @@ SCHEMA = 1
 
 Status = Literal["completed", "diverged", "out_of_memory", "failed"]
 Quality = Literal["measured", "modelled", "unresolved", "absent"]
-Role = Literal["single", "trial", "final"]
+Role = Literal["single", "trial", "final", "imported"]
 FINAL_STATUSES = ("completed", "diverged")
 
 
@@ -35,6 +35,11 @@ class Document(BaseModel):
 DocumentKind = TypeVar("DocumentKind", bound=Document)
 
 
+Monitor = Literal["metric", "loss"]
+Restore = Literal["best", "last"]
+LearningRateSchedule = Literal["constant", "linear_cooldown"]
+
+
 class TrainingSettings(Document):
     """How every algorithm of a comparison is trained."""
 
@@ -42,9 +47,19 @@ class TrainingSettings(Document):
     """Passes over the training set at most, all stages together; S stages get max_epochs // S each, at least one."""
     batch_size: int
     patience: int
-    """A stage ends after this many epochs without an improvement of the validation metric."""
+    """A stage ends after this many epochs without an improvement of what is monitored."""
     min_delta: float
-    """The least gain in the validation metric that counts as an improvement."""
+    """The least gain that counts as an improvement."""
+    epochs_per_stage: int | None = None
+    """Passes that each stage may take, in the place of its share of max_epochs."""
+    monitor: Monitor = "metric"
+    """What stops a stage: the validation metric, or the validation loss."""
+    restore: Restore = "best"
+    """The weights that a stage ends with: those of its best validation metric, or the last."""
+    schedule: LearningRateSchedule = "constant"
+    """`linear_cooldown`: constant for the first half of a stage's limit, then linear to nearly zero."""
+    target: float | None = None
+    """The run ends as soon as the validation metric reaches it."""
     execution: Literal["eager"] = "eager"
     threads: int | None = None
     """CPU threads of a run; None: the cores at hand, shared among parallel runs."""
@@ -82,12 +97,13 @@ class RunSpec(Document):
     role: Role = "single"
     label: str | None = None
     """The study's name for an algorithm with fixed hyperparameters; None: the algorithm's own."""
+    imported_run: str | None = None
+    """What its source calls a run that was made elsewhere."""
 
     @property
     def id(self) -> str:
         """Hash of the resolved specification; host and package versions do not enter."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return fingerprint(self)
 
     @property
     def cell(self) -> str:
@@ -98,6 +114,17 @@ class RunSpec(Document):
     def method(self) -> str:
         """What the study calls the algorithm with its fixed hyperparameters."""
         return self.label or self.algorithm
+
+
+def fingerprint(model: BaseModel, *others: Any) -> str:
+    """A short hash of a model and of other plain values.
+
+    Fields at their defaults do not enter, so that a new field leaves the ids of older records alone; hence a default
+    never changes.
+    """
+    values = [model.model_dump(mode="json", exclude_defaults=True), *others]
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def cell_name(workload: str, method: str, optimizer: str) -> str:
@@ -184,12 +211,14 @@ class Cost(Document):
     steps: int
     epochs: int
     samples: int
-    parameters: int
-    """Parameters that were trained."""
+    parameters: int | None
+    """Parameters that were trained; null where it is not known of an imported run."""
     flops_per_step: float | None
     """Mean over the steps of all stages, counted by torch."""
     flops_total: float | None
     """Of the training steps; validation is not counted."""
+    peak_flops_per_second: float | None = None
+    """The device's best rate on a large matrix product, in the same process before training; null for trials."""
     train_seconds: float
     train_joules: float | None
     """Over the study's boundary."""
@@ -261,6 +290,10 @@ class TunedCell(Document):
     """Sum of the trials' training windows."""
     readings: list[Reading]
     """Of the whole tuning: one meter window where measured, else the sum of the trials' own."""
+    taken_from: str | None = None
+    """The study that tuned the cell, if another one."""
+    matched_passes: int | None = None
+    """The passes that each final run gets, where they are matched to the baseline's."""
     warnings: list[str] = []
 
 
@@ -346,6 +379,20 @@ class ResultsFolder:
         """All records, in the order of their ids."""
         for path in sorted(self.path.glob("runs/*/record.json")):
             yield read(Record, path)
+
+    def plan(self) -> dict[str, Any]:
+        """What the driver kept of the plan; empty before the tuning has ended, and where the file is damaged."""
+        try:
+            kept = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
+            return kept if isinstance(kept["final_runs"], list) else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def finals(self) -> list[Record]:
+        """The records of all planned final runs, once all have ended; else none."""
+        records = [self.record(str(run)) for run in self.plan().get("final_runs", [])]
+        ended = [record for record in records if record and record.final]
+        return ended if len(ended) == len(records) else []
 
     def write_tuned(self, cell: TunedCell) -> None:
         """Fix the outcome of a cell's tuning."""

@@ -1,8 +1,9 @@
-"""Paired statistics: seeds are the unit of replication, intervals stand beside every figure.
+"""Statistics: seeds are the unit of replication, intervals stand beside every figure.
 
-All comparisons are between a method and the baseline on the same seeds. Differences are of accuracies; ratios are of
-costs, on logarithms, so that their means are geometric. Within a study's family (every method against the baseline,
-in metric and in energy) intervals are at the level that Holm's step-down procedure gives each (Holm 1979).
+Comparisons are between a method and the baseline, paired on the same seeds; where runs were made elsewhere with other
+seeds, unpaired (Welch 1947). Differences are of accuracies; ratios are of costs, on logarithms, so that their means
+are geometric. Within a study's family (every method against the baseline, in metric and in energy) intervals are at
+the level that Holm's step-down procedure gives each (Holm 1979).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from scipy import stats
 
 Values = Mapping[int, float]
 """A figure for each seed."""
+Kind = Literal["difference", "ratio"]
 
 SIGN_FLIP_SEEDS = 8
 """Below this many seeds a sign-flip test cannot be trusted to say anything, and no p-value is shown."""
@@ -34,21 +36,24 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A method against the baseline on the seeds that both have.
+    """A method against the baseline, on the seeds that both have if it is paired.
 
-    For a ratio `estimate`, `low` and `high` are ratios of geometric means; `p` is of the paired t-test, on
-    logarithms for a ratio, and serves Holm's ordering alone.
+    For a ratio `estimate`, `low` and `high` are ratios of geometric means; `p` is of the t-test, paired or Welch's,
+    on logarithms for a ratio, and serves Holm's ordering alone.
     """
 
-    kind: Literal["difference", "ratio"]
+    kind: Kind
     estimate: float
     low: float | None
     high: float | None
     confidence: float
     p: float | None
     n: int
+    """Pairs; the method's seeds if it is unpaired."""
     sign_flip_p: float | None = None
-    """Exact; only from eight seeds on, and never below `sign_flip_floor`."""
+    """Exact; only from eight pairs on, and never below `sign_flip_floor`."""
+    n_baseline: int | None = None
+    """The baseline's seeds if it is unpaired; None: paired."""
 
     @property
     def neutral(self) -> float:
@@ -111,24 +116,25 @@ def ratio(method: Values, baseline: Values, confidence: float = 0.95) -> Compari
     return compare(np.log(a) - np.log(b), "ratio", confidence)
 
 
-def compare(d: NDArray[np.float64], kind: Literal["difference", "ratio"], confidence: float) -> Comparison:
+def compare(d: NDArray[np.float64], kind: Kind, confidence: float) -> Comparison:
     """A comparison from paired differences (logarithmic ones for a ratio)."""
     low, high = t_interval(d, confidence)
-
-    def scale(value: float) -> float:
-        with np.errstate(over="ignore"):  # an interval may be so wide that its end is infinite
-            return float(np.exp(value)) if kind == "ratio" else float(value)
-
     return Comparison(
         kind=kind,
-        estimate=scale(d.mean()),
-        low=None if low is None else scale(low),
-        high=None if high is None else scale(high),
+        estimate=scaled(d.mean(), kind),
+        low=None if low is None else scaled(low, kind),
+        high=None if high is None else scaled(high, kind),
         confidence=confidence,
         p=t_test(d),
         n=len(d),
         sign_flip_p=sign_flip(d) if len(d) >= SIGN_FLIP_SEEDS else None,
     )
+
+
+def scaled(value: float, kind: Kind) -> float:
+    """A ratio from its logarithm; a difference as it is."""
+    with np.errstate(over="ignore"):  # an interval may be so wide that its end is infinite
+        return float(np.exp(value)) if kind == "ratio" else float(value)
 
 
 def t_test(d: NDArray[np.float64]) -> float | None:
@@ -138,6 +144,58 @@ def t_test(d: NDArray[np.float64]) -> float | None:
     if np.ptp(d) <= 1e-10 * np.abs(d).max():  # equal but for rounding, where a t-statistic is noise
         return 1.0 if d[0] == 0 else 0.0
     return float(stats.ttest_1samp(d, 0).pvalue)
+
+
+def all_values(values: Values) -> NDArray[np.float64]:
+    """The values of all seeds, in the order of seeds."""
+    return np.array([values[seed] for seed in sorted(values)], dtype=float)
+
+
+def welch_difference(method: Values, baseline: Values, confidence: float = 0.95) -> Comparison | None:
+    """Unpaired difference of means, method − baseline; None where one of the two has no seed."""
+    a, b = all_values(method), all_values(baseline)
+    return compare_unpaired(a, b, "difference", confidence) if len(a) and len(b) else None
+
+
+def welch_ratio(method: Values, baseline: Values, confidence: float = 0.95) -> Comparison | None:
+    """Unpaired ratio, method / baseline, of geometric means; None where one has no seed or a value is not positive."""
+    a, b = all_values(method), all_values(baseline)
+    if not len(a) or not len(b) or (a <= 0).any() or (b <= 0).any():
+        return None
+    return compare_unpaired(np.log(a), np.log(b), "ratio", confidence)
+
+
+def compare_unpaired(a: NDArray[np.float64], b: NDArray[np.float64], kind: Kind, confidence: float) -> Comparison:
+    """A comparison from two samples (logarithmic ones for a ratio), of variances that may differ."""
+    d = float(a.mean() - b.mean())
+    half, p = welch(a, b, confidence)
+    return Comparison(
+        kind=kind,
+        estimate=scaled(d, kind),
+        low=None if half is None else scaled(d - half, kind),
+        high=None if half is None else scaled(d + half, kind),
+        confidence=confidence,
+        p=p,
+        n=len(a),
+        n_baseline=len(b),
+    )
+
+
+def welch(a: NDArray[np.float64], b: NDArray[np.float64], confidence: float) -> tuple[float | None, float | None]:
+    """Half the interval of the difference of means, and the two-sided p; None where a sample has fewer than two values.
+
+    se² = s²ₐ/nₐ + s²ᵦ/nᵦ, with se⁴ / ((s²ₐ/nₐ)²/(nₐ − 1) + (s²ᵦ/nᵦ)²/(nᵦ − 1)) degrees of freedom (Satterthwaite 1946).
+    Two samples without any spread decide by themselves.
+    """
+    if len(a) < 2 or len(b) < 2:
+        return None, None
+    d, largest = abs(a.mean() - b.mean()), max(np.abs(a).max(), np.abs(b).max())
+    if max(np.ptp(a), np.ptp(b)) <= 1e-10 * largest:  # equal but for rounding, where a t-statistic is noise
+        return 0.0, 1.0 if d <= 1e-10 * largest else 0.0
+    of_a, of_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    share, se = of_a / (of_a + of_b), np.sqrt(of_a + of_b)
+    freedom = 1 / (share**2 / (len(a) - 1) + (1 - share) ** 2 / (len(b) - 1))
+    return float(stats.t.ppf((1 + confidence) / 2, freedom) * se), float(2 * stats.t.sf(d / se, freedom))
 
 
 def sign_flip(d: NDArray[np.float64]) -> float:

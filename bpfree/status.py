@@ -1,6 +1,5 @@
 """What of a study is done, from its results folder alone."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -11,34 +10,24 @@ from bpfree.study import Study
 def status_of(study: Study, folder: ResultsFolder) -> dict[str, Any]:
     """Trials and final runs by cell, done and planned; JSON-able."""
     runs: dict[str, Counter[str]] = {}
-    planned = planned_runs(folder)
+    planned = set(folder.plan().get("final_runs", []))
     for record in folder.records():
         if record.spec.role == "trial" or (record.spec.role == "final" and (not planned or record.id in planned)):
             runs.setdefault(record.spec.cell, Counter())[f"{record.spec.role} {record.status}"] += 1
     cells = []
-    for workload in study.workloads:
-        for entry in study.algorithms:
-            for optimizer in study.optimizers:
-                name = cell_name(workload, entry.method, optimizer)
-                found = runs.get(name, Counter())
-                cells.append(
-                    {
-                        "cell": name,
-                        "trials_done": sum(n for key, n in found.items() if key.startswith("trial")),
-                        "trials_planned": study.tuning.trials if study.tuning else 0,
-                        "tuned": folder.tuned(name) is not None,
-                        "final_done": found["final completed"] + found["final diverged"],
-                        "final_planned": len(study.seeds),
-                        "final_diverged": found["final diverged"],
-                        "final_failed": found["final failed"] + found["final out_of_memory"],
-                    }
-                )
+    for workload, entry, optimizer in study.cells:
+        name = cell_name(workload, entry.method, optimizer)
+        found = runs.get(name, Counter())
+        cells.append(
+            {
+                "cell": name,
+                "trials_done": sum(n for key, n in found.items() if key.startswith("trial")),
+                "trials_planned": study.tuning.trials if study.tuning else 0,
+                "tuned": folder.tuned(name) is not None,
+                "final_done": found["final completed"] + found["final diverged"],
+                "final_planned": len(study.seeds),
+                "final_diverged": found["final diverged"],
+                "final_failed": found["final failed"] + found["final out_of_memory"],
+            }
+        )
     return {"study": study.name, "folder": str(folder.path), "cells": cells}
-
-
-def planned_runs(folder: ResultsFolder) -> set[str]:
-    """The final runs of the study as it was last run; none before its tuning has ended."""
-    try:
-        return set(json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))["final_runs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()

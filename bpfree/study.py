@@ -1,35 +1,44 @@
-"""The study file and its plan: which cells are tuned and which runs are made.
+"""The study file.
 
     name = "quickstart"
-    workloads = ["digits-mlp"]
+    workloads = ["digits-mlp", { name = "digits-cnn", algorithms = ["backprop"] }]
     algorithms = ["backprop", { name = "mono_forward", label = "mono_forward_greedy", schedule = "greedy" }]
-    optimizers = ["adamw"]
+    optimizers = ["adamw"]        # an algorithm's entry may have an optimizer of its own: { …, optimizer = "sgd" }
     seeds = 5                     # or a list
-    [training]                    # max_epochs, batch_size, patience, min_delta, threads
+    follows = "another"           # take over the settings that this study tuned, and its passes where they are matched
+    [training]                    # the fields of Training, below
     [tuning]                      # trials, max_epochs, sampler, pruner; absent: published defaults
     [measurement]                 # boundary, idle_seconds, warmup_steps, country or carbon_intensity, pue
     [statistics]                  # confidence, equivalence_margin
+    [[overrides]]                 # what differs on some workloads or for some algorithms
+    workloads = ["digits-cnn"]    # left out: all
+    algorithms = ["backprop"]     # left out: all
+    training = { patience = 10 }
+    hyperparameters = { learning_rate = 2e-4 }
 
-Reading and checking a file imports no torch; a plan does, since hyperparameters live with their algorithms.
+Reading and checking a file imports no torch.
 """
 
-import hashlib
 import json
-import random
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from bpfree import __version__
 from bpfree.errors import RequestError
-from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings, TunedCell, cell_name
+from bpfree.records import (
+    LearningRateSchedule,
+    MeasurementSettings,
+    Monitor,
+    Restore,
+    TrainingSettings,
+    fingerprint,
+)
 
 Sampler = Literal["tpe", "gp", "random", "qmc"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
@@ -56,13 +65,26 @@ class Training(Section):
     batch_size: Annotated[int, Field(gt=0)] = 128
     patience: Annotated[int, Field(gt=0, le=1_000_000)] = 5
     min_delta: Annotated[float, Field(ge=0)] = 0.0
+    epochs_per_stage: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
+    """Passes that each stage may take, in the place of its share of max_epochs."""
+    monitor: Monitor = "metric"
+    """Early stopping watches the validation metric, or the validation loss."""
+    restore: Restore = "best"
+    """A stage ends with the weights of its best validation metric, or with the last."""
+    schedule: LearningRateSchedule = "constant"
+    """`linear_cooldown`: constant for the first half of a stage's limit, then linear to nearly zero."""
+    matched_passes: bool = False
+    """Each method gets the passes that the baseline took in the study that this one follows, and no early stop."""
+    stop_at_target: bool = False
+    """A final run ends when the validation metric reaches the workload's target."""
     execution: Literal["eager"] = "eager"
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     """CPU threads of a run; left out: the cores at hand, shared among parallel runs."""
 
-    def settings(self, max_epochs: int | None = None) -> TrainingSettings:
+    def settings(self, **replaced: Any) -> TrainingSettings:
         """As a run holds them."""
-        return TrainingSettings(**{**self.model_dump(), "max_epochs": max_epochs or self.max_epochs})
+        own = self.model_dump(exclude={"matched_passes", "stop_at_target"})
+        return TrainingSettings(**{**own, **replaced})
 
 
 class Tuning(Section):
@@ -108,6 +130,8 @@ class AlgorithmEntry(BaseModel):
     name: str
     label: Annotated[str, Field(pattern=NAME)] | None = None
     """What the study calls it, so that an algorithm may take part in several forms."""
+    optimizer: str | None = None
+    """Its own, in the place of the study's."""
 
     @property
     def method(self) -> str:
@@ -120,22 +144,45 @@ class AlgorithmEntry(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class WorkloadEntry(Section):
+    """A workload of a study, maybe with some of the study's algorithms only."""
+
+    name: str
+    algorithms: Annotated[list[str], Field(min_length=1)] | None = None
+    """What takes part, as the study calls it; left out: all."""
+
+
+class Override(Section):
+    """`[[overrides]]`: what differs from the study's own settings; of several that apply, later ones win."""
+
+    workloads: list[str] | None = None
+    algorithms: list[str] | None = None
+    training: dict[str, Any] = {}
+    hyperparameters: dict[str, Any] = {}
+
+    def applies(self, workload: str, method: str) -> bool:
+        """Whether it is about this workload and method."""
+        return workload in (self.workloads or [workload]) and method in (self.algorithms or [method])
+
+
 class Study(Section):
     """A study file, checked."""
 
     name: Annotated[str, Field(pattern=NAME)]
     description: str = ""
-    workloads: Annotated[list[str], Field(min_length=1)]
+    workloads: Annotated[list[WorkloadEntry], Field(min_length=1)]
     algorithms: Annotated[list[AlgorithmEntry], Field(min_length=1)]
     optimizers: Annotated[list[str], Field(min_length=1)] = ["adamw"]
     baseline: Annotated[str, Field(validate_default=True)] = "backprop"
     seeds: list[int] = [0, 1, 2, 3, 4]
+    follows: Annotated[str, Field(pattern=NAME)] | None = None
     training: Training = Training()
     tuning: Tuning | None = None
     measurement: Measurement = Measurement()
     statistics: Statistics = Statistics()
+    overrides: list[Override] = []
 
-    @field_validator("algorithms", mode="before")
+    @field_validator("workloads", "algorithms", mode="before")
     @classmethod
     def _names_are_entries(cls, value: Any) -> Any:
         return (
@@ -165,7 +212,7 @@ class Study(Section):
     @field_validator("workloads", "algorithms", "optimizers")
     @classmethod
     def _names_are_distinct(cls, value: list[Any]) -> list[Any]:
-        names = [item.method if isinstance(item, AlgorithmEntry) else item for item in value]
+        names = [name_of(item) for item in value]
         if len(set(names)) < len(names):
             raise ValueError("must not name anything twice: give the forms of an algorithm labels of their own")
         return value
@@ -177,11 +224,79 @@ class Study(Section):
             raise ValueError(f"'{value}' is not among the algorithms")
         return value
 
+    @field_validator("tuning")
+    @classmethod
+    def _tuned_once(cls, value: Tuning | None, info: ValidationInfo) -> Tuning | None:
+        if value and info.data.get("follows"):
+            raise ValueError(f"the settings are taken over from '{info.data['follows']}': leave out one of the two")
+        return value
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        methods, workloads = [entry.method for entry in self.algorithms], [entry.name for entry in self.workloads]
+        for entry in self.workloads:
+            known(entry.algorithms, methods, f"workloads: {entry.name} names")
+            if self.baseline not in (entry.algorithms or methods):
+                raise ValueError(f"workloads: {entry.name} lacks the baseline, {self.baseline}")
+        for override in self.overrides:
+            known(override.workloads, workloads, "overrides names workload")
+            known(override.algorithms, methods, "overrides names")
+        for workload, algorithm, _ in self.cells:
+            if self.training_of(workload, algorithm.method).matched_passes and not self.follows:
+                raise ValueError("training: matched_passes needs follows, the study whose passes are to be matched")
+        return self
+
+    @property
+    def cells(self) -> list[tuple[str, AlgorithmEntry, str]]:
+        """What is tuned once: each workload with each algorithm that takes part there and each of its optimizers."""
+        return [
+            (workload.name, entry, optimizer)
+            for workload in self.workloads
+            for entry in self.algorithms
+            if entry.method in (workload.algorithms or [entry.method])
+            for optimizer in ([entry.optimizer] if entry.optimizer else self.optimizers)
+        ]
+
+    def training_of(self, workload: str, method: str) -> Training:
+        """The training settings of a method on a workload."""
+        values = self.training.model_dump()
+        for override in self.overrides:
+            if override.applies(workload, method):
+                values |= override.training
+        return Training.model_validate(values)
+
+    def hyperparameters_of(self, workload: str, entry: AlgorithmEntry) -> dict[str, Any]:
+        """The hyperparameters that are fixed for an algorithm on a workload."""
+        values = entry.fixed
+        for override in self.overrides:
+            if override.applies(workload, entry.method):
+                values |= override.hyperparameters
+        return values
+
     @property
     def digest(self) -> str:
         """Changes with anything that the plan depends on."""
-        text = json.dumps([__version__, self.model_dump(mode="json")], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return fingerprint(self, __version__)
+
+
+def name_of(item: str | WorkloadEntry | AlgorithmEntry) -> str:
+    """What an entry of a list is called in the study."""
+    if isinstance(item, str):
+        return item
+    return item.method if isinstance(item, AlgorithmEntry) else item.name
+
+
+def known(names: Sequence[str] | None, those: Sequence[str], text: str) -> None:
+    """Refuse names that the study has not.
+
+    Raises
+    ------
+    ValueError
+        One is not among those.
+    """
+    for name in names or []:
+        if name not in those:
+            raise ValueError(f"{text} '{name}', which the study has not: it has {', '.join(those)}")
 
 
 def load(path: Path) -> Study:
@@ -234,9 +349,8 @@ def line_of(text: str, place: Sequence[str]) -> int:
 def to_toml(study: Study) -> str:
     """The resolved study as TOML, every default spelled out."""
     body = study.model_dump(mode="json", exclude_none=True)
-    body["algorithms"] = [
-        entry.model_dump(exclude_none=True) if entry.fixed or entry.label else entry.name for entry in study.algorithms
-    ]
+    for part in ("workloads", "algorithms"):
+        body[part] = [entry["name"] if list(entry) == ["name"] else entry for entry in body[part]]
     tables = {key: body.pop(key) for key in list(body) if isinstance(body[key], dict)}
     lines = [f"{key} = {toml_value(value)}" for key, value in body.items()]
     for name, table in tables.items():
@@ -251,95 +365,3 @@ def toml_value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is tuned once: a workload, an algorithm with its fixed hyperparameters, an optimizer."""
-
-    workload: str
-    algorithm: str
-    optimizer: str
-    fixed: dict[str, Any]
-    label: str | None = None
-
-    @property
-    def name(self) -> str:
-        """As in file names and tables."""
-        return cell_name(self.workload, self.label or self.algorithm, self.optimizer)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a study means on a device."""
-
-    study: Study
-    device: Device
-    cells: list[Cell]
-
-    def final_blocks(self, tuned: dict[str, TunedCell]) -> list[list[RunSpec]]:
-        """The final runs: one block a seed, in it every cell of a workload once, in shuffled order."""
-        blocks = []
-        for workload, seed in product(self.study.workloads, self.study.seeds):
-            specs = [
-                self.spec(cell, tuned[cell.name].hyperparameters, seed, role="final")
-                for cell in self.cells
-                if cell.workload == workload
-            ]
-            random.Random(f"{self.study.name}/{workload}/{seed}").shuffle(specs)
-            blocks.append(specs)
-        return blocks
-
-    def spec(self, cell: Cell, hyperparameters: dict[str, Any], seed: int, role: Literal["trial", "final"]) -> RunSpec:
-        """One run of a cell."""
-        tuning = self.study.tuning
-        max_epochs = tuning.max_epochs if role == "trial" and tuning else None
-        return RunSpec(
-            workload=cell.workload,
-            algorithm=cell.algorithm,
-            optimizer=cell.optimizer,
-            hyperparameters=hyperparameters,
-            seed=seed,
-            training=self.study.training.settings(max_epochs),
-            measurement=self.study.measurement.settings(),
-            device=self.device,
-            role=role,
-            label=cell.label,
-        )
-
-
-def plan(study: Study, device: Device) -> Plan:
-    """The plan of a study, with every name and fixed value checked.
-
-    Raises
-    ------
-    RequestError
-        An unknown name, a value out of bounds, an algorithm that a workload's network does not suit, or a pruner
-        with an algorithm of several stages.
-    """
-    from bpfree import assembly, workloads
-    from bpfree.meters import intensity
-
-    if study.measurement.country or study.measurement.carbon_intensity is not None:
-        intensity(study.measurement.country, study.measurement.carbon_intensity)
-    if device == "cpu" and "gpu" in (study.measurement.boundary or []):
-        raise RequestError("boundary names gpu, but the study runs on the CPU: leave it out or choose --device cuda")
-    cells = []
-    for workload, entry, optimizer in product(study.workloads, study.algorithms, study.optimizers):
-        assembly.check_compatible(entry.name, workloads.find(workload), study.training.batch_size)
-        resolved = assembly.resolve(entry.name, optimizer, entry.fixed)
-        if study.tuning and study.tuning.pruner != "none" and stages(workload, entry.name, optimizer, resolved) > 1:
-            raise RequestError(
-                f"pruner = '{study.tuning.pruner}' is unfair to {entry.name}, which trains in several stages: "
-                "leave the pruner out or give it schedule = 'simultaneous'"
-            )
-        cells.append(Cell(workload, entry.name, optimizer, entry.fixed, entry.label))
-    return Plan(study, device, cells)
-
-
-def stages(workload: str, algorithm: str, optimizer: str, hyperparameters: dict[str, Any]) -> int:
-    """How many stages an algorithm trains a workload's network in."""
-    from bpfree import assembly, workloads
-
-    built = assembly.build(workloads.find(workload), algorithm, optimizer, hyperparameters, seed=0, device="cpu")
-    return len(built.stages())

@@ -18,10 +18,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bpfree import environment, workloads
 from bpfree.algorithms import Algorithm, Stage
-from bpfree.assembly import boundary_of, build_run, meters_of, prepare, session_of, stream
+from bpfree.assembly import boundary_of, build_run, metering, prepare, session_of, stream
 from bpfree.errors import WorldError
-from bpfree.meters import Edge, Meter, boundary_joules, carbon_of, peak_device_bytes, peak_host_bytes, reset_peaks
+from bpfree.meters import (
+    Edge,
+    Meter,
+    boundary_joules,
+    carbon_of,
+    peak_device_bytes,
+    peak_flops_per_second,
+    peak_host_bytes,
+    reset_peaks,
+)
 from bpfree.records import Cost, Evaluation, Metrics, Record, RunSpec, StageSummary
+from bpfree.stopping import Stopping, cooldown, epoch_limits, scale_learning_rates
 from bpfree.workloads import Data, Split, Workload
 
 EVALUATION_BATCH = 1000
@@ -32,17 +42,6 @@ Prune = Callable[[int, float], bool]
 
 class Diverged(Exception):
     """The training loss is not finite."""
-
-
-def shares(max_epochs: int, stages: int) -> list[int]:
-    """Passes over the training set for each stage: equal shares, the remainder to the first, at least one."""
-    share, remainder = divmod(max_epochs, stages)
-    return [max(1, share + (remainder if i == 0 else 0)) for i in range(stages)]
-
-
-def epoch_limits(stages: Sequence[Stage], max_epochs: int) -> list[int]:
-    """Passes that each stage may take: its share, or less where its paper sets a limit."""
-    return [min(s, stage.max_epochs or s) for s, stage in zip(shares(max_epochs, len(stages)), stages, strict=True)]
 
 
 def batches(data: Split, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -70,21 +69,21 @@ def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[flo
 
 
 @torch.no_grad()
-def keeps(algorithm: Algorithm, data: Split) -> bool:
+def keeps(algorithm: Algorithm, workload: Workload, data: Split) -> bool:
     """Whether the outputs of finished blocks are to be kept, and half of the free memory is enough.
 
-    Where it will not, steps go on computing them.
+    Where it will not, or the inputs are augmented anew in every epoch, steps go on computing them.
     """
-    if not algorithm.caches:
+    if workload.augment or not algorithm.caches:
         return False
     needed = algorithm.prefix(data.inputs[:1]).nbytes * len(data)
     return needed <= free_bytes(data.inputs.device) / 2
 
 
 @torch.no_grad()
-def carried(algorithm: Algorithm, data: Data) -> Data:
+def carried(algorithm: Algorithm, workload: Workload, data: Data) -> Data:
     """The training set as the first block in training sees it, where the outputs of finished blocks are kept."""
-    if not keeps(algorithm, data.train):
+    if not keeps(algorithm, workload, data.train):
         return data
     inputs, size = data.train.inputs, EVALUATION_BATCH
     parts = [algorithm.prefix(inputs[start : start + size]) for start in range(0, len(inputs), size)]
@@ -115,6 +114,7 @@ class Progress:
     metrics: Metrics = field(default_factory=Metrics)
     warnings: list[str] = field(default_factory=list)
     idle_watts: float | None = None
+    peak_flops_per_second: float | None = None
     parameters: int = 0
     peaks: tuple[int | None, int | None] = (None, None)
     """Peak bytes of device and host since training began."""
@@ -170,6 +170,8 @@ class Run:
             data = self.workload.load(self.device, self.data_dir)
             flops = self.warm_up(data)
             algorithm = build_run(self.spec, self.workload, self.device)
+            if self.spec.role != "trial":
+                self.progress.peak_flops_per_second = peak_flops_per_second(self.device)
             self.measure_idle()
             self.train(algorithm, data, flops)
             self.session.phase("test")
@@ -203,7 +205,7 @@ class Run:
             algorithm.entry = 0
             algorithm.begin(stage)
             inputs, targets = next(batches(data.train, self.spec.training.batch_size, generator))
-            if keeps(algorithm, data.train):
+            if keeps(algorithm, self.workload, data.train):
                 inputs, algorithm.entry = algorithm.prefix(inputs), stage.blocks.start
             with FlopCounterMode(display=False) as counter:
                 algorithm.step(inputs, targets)
@@ -228,16 +230,18 @@ class Run:
         """All stages, one after another, inside one window."""
         order = stream(self.spec.seed, "order")
         stages = algorithm.stages()
-        limits = epoch_limits(stages, self.spec.training.max_epochs)
+        limits = epoch_limits([stage.max_epochs for stage in stages], self.spec.training)
         trained = {id(p): p.numel() for s in stages for p in self.begin(algorithm, s)}
         self.progress.parameters = sum(trained.values())
         reset_peaks(self.device)
         self.progress.begin = self.session.phase("train")
         for stage, limit, flops_per_step in zip(stages, limits, flops, strict=True):
             algorithm.begin(stage)
-            data = carried(algorithm, data)
-            self.train_stage(algorithm, data, stage, limit, flops_per_step, order)
+            data = carried(algorithm, self.workload, data)
+            goes_on = self.train_stage(algorithm, data, stage, limit, flops_per_step, order)
             self.progress.peaks = peak_device_bytes(self.device), peak_host_bytes()
+            if not goes_on:
+                break
 
     @staticmethod
     def begin(algorithm: Algorithm, stage: Stage) -> list[Tensor]:
@@ -248,34 +252,44 @@ class Run:
 
     def train_stage(
         self, algorithm: Algorithm, data: Data, stage: Stage, limit: int, flops_per_step: int, order: torch.Generator
-    ) -> None:
-        """Epochs until the limit or until patience runs out; the best weights are restored."""
-        training, metric, progress = self.spec.training, self.workload.metric, self.progress
-        best, best_epoch, best_weights = metric.worst, 0, snapshot(stage)
-        epoch, first_step, pruned = 0, progress.step, False
-        while epoch < limit and epoch - best_epoch < training.patience and not pruned:
-            epoch += 1
-            loss_sum = torch.zeros((), device=self.device)
-            for inputs, targets in batches(data.train, training.batch_size, order):
-                loss_sum += algorithm.step(inputs, targets)
-                progress.step += 1
+    ) -> bool:
+        """Epochs until the limit, patience or the target ends them. Returns whether training goes on after it."""
+        training, progress = self.spec.training, self.progress
+        stopping = Stopping(training, self.workload.metric, limit)
+        best_weights = snapshot(stage)
+        first_step, pruned = progress.step, False
+        while not stopping.over and not pruned:
+            if training.schedule == "linear_cooldown":
+                scale_learning_rates(algorithm, cooldown(stopping.epoch + 1, limit))
+            train_loss = self.train_epoch(algorithm, data, order)
             self.session.phase("validate")
             value, validation_loss = evaluate(algorithm, self.workload, data.validation)
-            if metric.better(value, best, by=training.min_delta):
-                best, best_epoch, best_weights = value, epoch, snapshot(stage)
-            steps = len(data.train) // training.batch_size
-            self.record_epoch(stage, loss_sum.item() / steps, value, validation_loss)
+            if stopping.update(value, validation_loss) and training.restore == "best":
+                best_weights = snapshot(stage)
+            self.record_epoch(stage, train_loss.item(), value, validation_loss)
             pruned = self.prune is not None and self.prune(progress.epoch, value)
-        for module, weights in zip(stage.modules, best_weights, strict=True):
-            module.load_state_dict(weights)
+        if training.restore == "best":
+            for module, weights in zip(stage.modules, best_weights, strict=True):
+                module.load_state_dict(weights)
         progress.stages.append(
             StageSummary(
-                name=stage.name, epochs=epoch, best_epoch=best_epoch, steps=progress.step - first_step,
-                flops_per_step=flops_per_step, stopped_early=epoch < limit and not pruned,
+                name=stage.name, epochs=stopping.epoch, best_epoch=stopping.best_epoch,
+                steps=progress.step - first_step, flops_per_step=flops_per_step,
+                stopped_early=stopping.early and not pruned,
             )
         )  # fmt: skip
         if pruned:
             progress.warnings.append(f"pruned at epoch {progress.epoch}")
+        return not stopping.target_reached
+
+    def train_epoch(self, algorithm: Algorithm, data: Data, order: torch.Generator) -> Tensor:
+        """One pass over the training set. Returns the mean loss, still on the device."""
+        loss_sum, steps = torch.zeros((), device=self.device), 0
+        for inputs, targets in batches(data.train, self.spec.training.batch_size, order):
+            loss_sum += algorithm.step(self.workload.transform(inputs, order), targets)
+            steps += 1
+        self.progress.step += steps
+        return loss_sum / steps
 
     def record_epoch(self, stage: Stage, train_loss: float, value: float, validation_loss: float) -> None:
         """Close the epoch: one shared edge of the meters, one line of history, and the check for divergence."""
@@ -324,6 +338,7 @@ class Run:
             parameters=progress.parameters,
             flops_per_step=flops / progress.step if complete else None,
             flops_total=flops if complete else None,
+            peak_flops_per_second=progress.peak_flops_per_second,
             train_seconds=seconds,
             train_joules=joules,
             train_joules_net=joules - progress.idle_watts * seconds if measured else None,  # type: ignore[operator]
@@ -361,11 +376,8 @@ def run(
         The device failed.
     """
     prepare(device, threads)
-    meters = meters_of(device)
     try:
-        return Run(spec, device, meters, data_dir, on_evaluation, prune).execute(fresh_process)
+        with metering(device) as meters:
+            return Run(spec, device, meters, data_dir, on_evaluation, prune).execute(fresh_process)
     except torch.AcceleratorError as error:
         raise WorldError(f"the device failed: {str(error).splitlines()[0]}") from None
-    finally:
-        for meter in meters:
-            meter.close()

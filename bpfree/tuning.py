@@ -7,7 +7,6 @@ and resumed tunes as one that was not.
 """
 
 import hashlib
-import json
 import statistics
 import warnings
 from collections import Counter
@@ -25,8 +24,9 @@ from bpfree.errors import WorldError
 from bpfree.executors import LocalExecutor, outcome
 from bpfree.hyperparameters import Choice, LogUniform, SearchRange
 from bpfree.meters import Session
-from bpfree.records import Reading, Record, ResultsFolder, TunedCell
-from bpfree.study import TRIAL_SEED, TRIALS_AT_ONCE, Cell, Plan, Tuning
+from bpfree.planning import Cell, Plan
+from bpfree.records import Reading, Record, ResultsFolder, TunedCell, fingerprint
+from bpfree.study import TRIAL_SEED, TRIALS_AT_ONCE, Tuning
 
 PRUNING_STARTS = 5
 """Median pruning needs this many completed trials."""
@@ -49,9 +49,8 @@ def tune(
         return fix(folder, plan, cell, [], [], None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(plan, cell, folder)
-    meters = assembly.meters_of(executor.device)
-    session = Session(meters)
-    try:
+    with assembly.metering(executor.device) as meters:
+        session = Session(meters)
         finish_interrupted(study, cell, folder)
         while len(counted(study, folder)) < settings.trials:
             begin = session.phase("tuning")
@@ -60,9 +59,6 @@ def tune(
                 on_trial(record, best_value(study))
             window = [reading.model_dump() for reading in session.window(begin, session.stop())]
             study.set_user_attr("windows", [*study.user_attrs.get("windows", []), window])
-    finally:
-        for meter in meters:
-            meter.close()
     records = [folder.record(trial.user_attrs["run"]) for trial in counted(study, folder)]
     kept = [record for record in records if record is not None]
     if all(record.status in ("failed", "out_of_memory") for record in kept):
@@ -80,10 +76,10 @@ def digest(plan: Plan, cell: Cell) -> str:
         cell.fixed,
         {name: span.describe() for name, span in search_space(cell).items()},
         study.tuning and study.tuning.model_dump(),
-        study.training.model_dump(),
+        study.follows,
         plan.device,
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+    return fingerprint(cell.training, *parts)
 
 
 def open_study(plan: Plan, cell: Cell, folder: ResultsFolder) -> optuna.Study:
@@ -181,7 +177,7 @@ def run_batch(
     for k in range(size):
         trial = study.ask(space)
         values = assembly.resolve(cell.algorithm, cell.optimizer, {**cell.fixed, **trial.params})
-        spec = plan.spec(cell, values, TRIAL_SEED + len(done) + k, role="trial")
+        spec = plan.trial(cell, values, TRIAL_SEED + len(done) + k)
         trial.set_user_attr("run", spec.id)
         queue.append((trial, spec, executor.submit(spec, below)))
     records = []

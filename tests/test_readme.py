@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from bpfree import algorithms, assembly, trainer
+from bpfree.planning import plan
 from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
-from bpfree.study import load, plan
+from bpfree.study import load
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -108,11 +108,17 @@ CHANGES = {
     "label": "another",
     "device": "cuda",
     "role": "final",
+    "imported_run": "job 7",
     "training.max_epochs": 5,
     "training.batch_size": 64,
     "training.patience": 3,
     "training.min_delta": 0.1,
     "training.threads": 2,
+    "training.epochs_per_stage": 3,
+    "training.monitor": "loss",
+    "training.restore": "last",
+    "training.schedule": "linear_cooldown",
+    "training.target": 0.9,
     "measurement.boundary": ("cpu",),
     "measurement.idle_seconds": 1.0,
     "measurement.warmup_steps": 1,
@@ -135,6 +141,12 @@ def test_every_field_changes_the_id():
     fields |= {f"training.{name}" for name in TrainingSettings.model_fields if name != "execution"}
     fields |= {f"measurement.{name}" for name in MeasurementSettings.model_fields}
     assert CHANGES.keys() == fields, "a new field belongs in this test"
+
+
+def test_a_field_at_its_default_leaves_the_id_alone():
+    older = SPEC.model_dump(mode="json")
+    del older["training"]["monitor"], older["imported_run"]
+    assert RunSpec.model_validate(older).id == SPEC.id
 
 
 def test_a_record_survives_its_file(tmp_path):

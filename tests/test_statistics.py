@@ -9,7 +9,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bpfree.statistics import by_seed, difference, holm_levels, mean_interval, ratio, sign_flip
+from bpfree.statistics import (
+    by_seed,
+    difference,
+    holm_levels,
+    mean_interval,
+    ratio,
+    sign_flip,
+    welch_difference,
+    welch_ratio,
+)
 
 BASE = {0: 0.95, 1: 0.96, 2: 0.955, 3: 0.94, 4: 0.965}
 METHOD = {0: 0.94, 1: 0.93, 2: 0.95, 3: 0.935, 4: 0.94}
@@ -95,7 +104,10 @@ def holm_rejects(p, alpha):
     return rejected
 
 
-@given(st.lists(st.tuples(pairs, st.sampled_from([difference, ratio])), min_size=1, max_size=6))
+any_comparison = st.sampled_from([difference, ratio, welch_difference, welch_ratio])
+
+
+@given(st.lists(st.tuples(pairs, any_comparison), min_size=1, max_size=6))
 def test_an_interval_excludes_no_effect_exactly_where_holm_rejects(family):
     compared = [compare(*values) for values, compare in family]
     p = [c.p for c in compared]
@@ -113,7 +125,7 @@ def test_the_order_of_seeds_is_irrelevant(values, random):
         random.shuffle(items)
         return dict(items)
 
-    for compare in (difference, ratio):
+    for compare in (difference, ratio, welch_difference, welch_ratio):
         assert compare(*map(shuffled, values)) == compare(*values)
 
 
@@ -218,3 +230,75 @@ def test_an_interval_may_have_no_end():
     wide = ratio({0: 1.0, 1: 842643.0}, {0: 5305.0, 1: 1.0}, 0.99999)
     assert wide.high == float("inf")
     assert wide.verdict == "no difference shown"
+
+
+unpaired = st.tuples(*2 * [st.lists(positive, min_size=2, max_size=7).map(lambda x: dict(enumerate(x)))])
+
+
+@given(unpaired, st.sampled_from([0.8, 0.95, 0.9975]))
+def test_an_unpaired_difference_is_scipys(values, confidence):
+    method, baseline = values
+    a, b = list(method.values()), list(baseline.values())
+    scale = max(*a, *b)
+    assume(min(np.ptp(a), np.ptp(b)) > 1e-6 * scale)  # scipy warns of samples without spread
+    found, expected = welch_difference(method, baseline, confidence), stats.ttest_ind(a, b, equal_var=False)
+    low, high = expected.confidence_interval(confidence)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9, abs=1e-9 * scale)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.estimate == pytest.approx(np.mean(a) - np.mean(b), abs=1e-9 * scale)
+    assert (found.n, found.n_baseline, found.sign_flip_p) == (len(a), len(b), None)
+
+
+def test_welch_worked_by_hand():
+    # s² = 1 and 16, n = 3 and 2: se² = 1/3 + 8 = 25/3; freedom = (25/3)² / ((1/3)²/2 + 8²/1).
+    found = welch_difference({0: 1.0, 1: 2.0, 2: 3.0}, {0: 10.0, 1: 10.0 + math.sqrt(32)})
+    freedom = (25 / 3) ** 2 / ((1 / 3) ** 2 / 2 + 64)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(25 / 3)
+    assert found.estimate == pytest.approx(2 - 10 - math.sqrt(8))
+    assert (found.low, found.high) == pytest.approx((found.estimate - half, found.estimate + half))
+    assert (found.neutral, found.verdict) == (0.0, "no difference shown")
+
+
+@given(unpaired)
+def test_an_unpaired_ratio_is_the_exponential_of_a_difference_of_logarithms(values):
+    found = welch_ratio(*values)
+    logs = welch_difference(*[{seed: math.log(value) for seed, value in x.items()} for x in values])
+    with np.errstate(over="ignore"):
+        expected = np.exp([logs.estimate, logs.low, logs.high])
+    assert (found.estimate, found.low, found.high) == pytest.approx(tuple(expected))
+    assert (found.p, found.neutral) == (pytest.approx(logs.p), 1.0)
+
+
+def test_unpaired_seeds_need_not_be_shared():
+    """The names of seeds say nothing where the two were not drawn together."""
+    method, base = {42: 1.0, 43: 2.0}, {7: 5.0, 8: 9.0, 9: 6.0}
+    assert welch_difference(method, base) == welch_difference(dict(enumerate([1.0, 2.0])), base)
+
+
+@pytest.mark.parametrize("compare", [welch_difference, welch_ratio])
+@pytest.mark.parametrize(("n", "m"), [(1, 3), (3, 1), (1, 1)])
+def test_a_side_with_one_seed_shows_nothing(compare, n, m):
+    found = compare({i: 2.0 + i for i in range(n)}, {i: 8.0 + i for i in range(m)})
+    assert (found.low, found.high, found.p, found.n, found.n_baseline) == (None, None, None, n, m)
+    assert found.verdict == "no difference shown"
+    assert found.estimate != found.neutral
+
+
+def test_no_unpaired_comparison_without_values():
+    assert welch_difference({}, {0: 1.0}) is None
+    assert welch_ratio({0: 1.0}, {}) is None
+    assert welch_ratio({0: 1.0, 1: 0.0}, {0: 1.0, 1: 1.0}) is None
+
+
+@pytest.mark.parametrize("compare", [welch_difference, welch_ratio])
+def test_two_samples_without_spread_decide_by_themselves(compare):
+    """The same epochs for every seed: no warning and no division by zero, also where one side alone varies."""
+    twelve, seven = {0: 12.0, 1: 12.0 + 1e-14}, {0: 7.0, 1: 7.0, 2: 7.0}
+    found = compare(twelve, seven)
+    assert (found.low, found.high) == pytest.approx((found.estimate, found.estimate))
+    assert (found.p, found.verdict) == (0.0, "higher")
+    same = compare(seven, dict(seven))
+    assert (same.p, same.verdict) == (1.0, "no difference shown")
+    varied = compare({0: 12.0, 1: 13.0}, seven)
+    assert varied.low < varied.estimate < varied.high
+    assert 0 < varied.p < 1

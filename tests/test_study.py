@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from bpfree import study as studies
 from bpfree.errors import RequestError
+from bpfree.planning import plan
 from bpfree.records import TunedCell
-from bpfree.study import Study, load, plan, to_toml
+from bpfree.study import Study, load, to_toml
+from bpfree.workloads.targets import TARGETS
 
 STUDIES = sorted((Path(__file__).resolve().parent.parent / "studies").glob("*.toml"))
 
@@ -105,8 +107,12 @@ def minimal(**fields):
 def test_every_study_file_loads_and_plans(path):
     study = load(path)
     assert study.name == path.stem
-    cells = len(study.workloads) * len(study.algorithms) * len(study.optimizers)
-    assert len({cell.name for cell in plan(study, "cpu").cells}) == cells
+    needs = {w.name for w in study.workloads} if study.training.stop_at_target else set()
+    if needs <= TARGETS.keys():
+        assert len({cell.name for cell in plan(study, "cpu").cells}) == len(study.cells) > 0
+    else:
+        with pytest.raises(RequestError, match="has no target"):
+            plan(study, "cpu")
 
 
 def test_there_are_study_files():
@@ -169,7 +175,7 @@ def test_the_digest_changes_with_the_study(tmp_path):
         (changed('workloads = ["digits-mlp", "fashion-mlp"]', "workloads = []"), 3, "workloads", "at least 1"),
         (changed('workloads = ["digits-mlp", "fashion-mlp"]', 'workloads = "digits-mlp"'), 3, "workloads", "list"),
         (changed('"digits-mlp", "fashion-mlp"', '"digits-mlp", "digits-mlp"'), 3, "workloads", "twice"),
-        (changed('"digits-mlp", "fashion-mlp"', '"digits-mlp", 3'), 3, "workloads.1", "string"),
+        (changed('"digits-mlp", "fashion-mlp"', '"digits-mlp", 3'), 3, "workloads.1", "dictionary"),
         (changed('"forward_forward"', '"backprop"'), 4, "algorithms", "twice"),
         (changed('optimizers = ["adamw", "sgd"]', "optimizers = []"), 9, "optimizers", "at least 1"),
         (changed('"adamw", "sgd"', '"sgd", "sgd"'), 9, "optimizers", "twice"),
@@ -246,7 +252,9 @@ def test_the_plan_has_every_cell(tmp_path):
 
 def test_specs_have_the_studys_settings(tmp_path):
     planned = plan(read(tmp_path, FULL), "cpu")
-    trial, final = (planned.spec(planned.cells[0], {"x": 1}, 5, role=role) for role in ("trial", "final"))
+    cell = planned.cells[0]
+    tuned = tuned_cells(planned)[cell.name].model_copy(update={"hyperparameters": {"x": 1}})
+    trial, final = planned.trial(cell, {"x": 1}, 5), planned.final(cell, tuned, 5)
     assert (trial.training.max_epochs, final.training.max_epochs) == (2, 9)
     assert (final.training.batch_size, final.training.patience, final.training.min_delta) == (64, 3, 0.001)
     assert (final.measurement.boundary, final.measurement.pue) == (("cpu", "dram"), 1.1)
@@ -349,3 +357,75 @@ def test_final_blocks_are_shuffled_the_same_way_each_time():
 
 def test_trials_and_final_runs_share_no_seed(tmp_path):
     assert max(read(tmp_path, FULL).seeds) < studies.TRIAL_SEED
+
+
+UNEQUAL = """
+name = "unequal"
+workloads = ["digits-mlp", { name = "fashion-mlp", algorithms = ["backprop", "greedy"] }]
+algorithms = [
+    { name = "backprop", optimizer = "sgd" },
+    { name = "mono_forward", label = "greedy", schedule = "greedy" },
+    "forward_forward",
+]
+seeds = 1
+
+[training]
+patience = 7
+
+[[overrides]]
+algorithms = ["greedy"]
+training = { epochs_per_stage = 5, monitor = "loss", restore = "last" }
+hyperparameters = { learning_rate = 2e-4, weight_decay = 0.0 }
+
+[[overrides]]
+workloads = ["fashion-mlp"]
+training = { patience = 3, schedule = "linear_cooldown" }
+hyperparameters = { learning_rate = 3e-4 }
+"""
+
+
+def test_workloads_may_have_some_of_the_methods_and_methods_their_own_optimizer(tmp_path):
+    cells = {cell.name for cell in plan(read(tmp_path, UNEQUAL), "cpu").cells}
+    assert cells == {
+        "digits-mlp.backprop.sgd",
+        "digits-mlp.greedy.adamw",
+        "digits-mlp.forward_forward.adamw",
+        "fashion-mlp.backprop.sgd",
+        "fashion-mlp.greedy.adamw",
+    }
+
+
+def test_overrides_apply_where_they_are_meant_and_the_last_wins(tmp_path):
+    planned = plan(read(tmp_path, UNEQUAL), "cpu")
+    tuned = {name: cell.model_copy(update={"hyperparameters": {}}) for name, cell in tuned_cells(planned).items()}
+    specs = {spec.cell: spec.training for block in planned.final_blocks(tuned) for spec in block}
+    greedy, elsewhere = specs["digits-mlp.greedy.adamw"], specs["digits-mlp.backprop.sgd"]
+    assert (greedy.epochs_per_stage, greedy.monitor, greedy.restore, greedy.patience) == (5, "loss", "last", 7)
+    assert (elsewhere.epochs_per_stage, elsewhere.monitor, elsewhere.schedule) == (None, "metric", "constant")
+    assert specs["fashion-mlp.greedy.adamw"].patience == specs["fashion-mlp.backprop.sgd"].patience == 3
+    assert specs["fashion-mlp.greedy.adamw"].schedule == "linear_cooldown"
+    fixed = {cell.name: cell.fixed for cell in planned.cells}
+    assert fixed["digits-mlp.greedy.adamw"] == {"schedule": "greedy", "learning_rate": 2e-4, "weight_decay": 0.0}
+    assert fixed["fashion-mlp.greedy.adamw"]["learning_rate"] == 3e-4
+    assert fixed["digits-mlp.backprop.sgd"] == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('["backprop", "greedy"]', '["backprop", "gredy"]', "fashion-mlp names 'gredy', which the study has not"),
+        ('["backprop", "greedy"]', '["greedy"]', "fashion-mlp lacks the baseline, backprop"),
+        ('algorithms = ["greedy"]', 'algorithms = ["mono_forward"]', "names 'mono_forward', which the study has not"),
+        ('workloads = ["fashion-mlp"]', 'workloads = ["mnist-mlp"]', "names workload 'mnist-mlp'"),
+        ("patience = 3", "patience = 0", "greater than 0"),
+        ("patience = 3", "patients = 3", "not permitted"),
+        ("patience = 3", "matched_passes = true", "matched_passes needs follows"),
+        ("seeds = 1", 'seeds = 1\nfollows = "other"\n[tuning]\ntrials = 2', "taken over from 'other'"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(tmp_path, old, new, reason):
+    assert UNEQUAL.count(old) == 1
+    with pytest.raises(RequestError) as caught:
+        read(tmp_path, UNEQUAL.replace(old, new))
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -106,6 +106,39 @@ def test_early_stopping_restores_the_best_weights(monkeypatch):
     assert not all(torch.equal(a, b) for a, b in zip(after, script.seen[4], strict=True))
 
 
+def test_the_last_weights_may_be_kept(monkeypatch):
+    script = Scripted([0.1, 0.5, 0.4, 0.3])
+    monkeypatch.setattr(trainer, "evaluate", script)
+    wanted = spec(epochs=20, patience=2)
+    wanted.training.restore = "last"
+    (stage,) = trainer.run(wanted, "cpu").stages
+    assert (stage.epochs, stage.best_epoch) == (4, 2)
+    assert all(torch.equal(a, b) for a, b in zip(script.seen[4], script.seen[3], strict=True))
+
+
+def test_a_target_ends_the_run_in_whatever_stage(monkeypatch):
+    monkeypatch.setattr(trainer, "evaluate", Scripted([0.5, 0.6, 0.7, 0.1]))
+    wanted = spec("mono_forward", epochs=4, schedule="greedy")
+    for target, epochs in ((0.6, [2]), (0.65, [2, 1]), (0.9, [2, 2])):
+        wanted.training.target = target
+        monkeypatch.setattr(trainer, "evaluate", Scripted([0.5, 0.6, 0.7, 0.1]))
+        assert [stage.epochs for stage in trainer.run(wanted, "cpu").stages] == epochs
+
+
+def test_cooldown_lowers_the_learning_rates(monkeypatch):
+    rates, step = [], torch.optim.AdamW.step
+
+    def spy(self, *arguments):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    wanted = spec(epochs=4, patience=4, learning_rate=0.01)
+    wanted.training.schedule = "linear_cooldown"
+    trainer.run(wanted, "cpu")
+    assert rates[-4 * 35 :: 35] == pytest.approx([0.01, 0.01, 0.01, 0.005])
+
+
 def test_every_stage_stops_by_the_same_rule(monkeypatch):
     monkeypatch.setattr(trainer, "evaluate", Scripted([0.5, 0.4, 0.4, 0.3, 0.6, 0.7, 0.1, 0.1]))
     record = trainer.run(spec("mono_forward", epochs=20, patience=2, schedule="greedy"), "cpu")
@@ -172,11 +205,6 @@ def test_an_epoch_sees_every_sample_at_most_once():
 def test_streams_are_apart():
     draws = {purpose: torch.rand(1, generator=assembly.stream(0, purpose)).item() for purpose in ("order", "algorithm")}
     assert len({*draws.values()}) == 2
-
-
-def test_shares():
-    assert trainer.shares(10, 3) == [4, 3, 3]
-    assert trainer.shares(1, 3) == [1, 1, 1], "every stage gets a pass"
 
 
 def test_wrong_requests():

@@ -6,6 +6,7 @@ import pytest
 from bpfree import assembly, trainer, tuning
 from bpfree.errors import WorldError
 from bpfree.hyperparameters import Choice, LogUniform, Uniform
+from bpfree.planning import Cell, plan
 from bpfree.records import (
     Cost,
     Evaluation,
@@ -17,9 +18,9 @@ from bpfree.records import (
     RunSpec,
     TrainingSettings,
 )
-from bpfree.study import Cell, Study, Tuning, plan
+from bpfree.study import Study, Training, Tuning
 
-CELL = Cell("digits-mlp", "forward_forward", "adamw", {"threshold": 0.3})
+CELL = Cell("digits-mlp", "forward_forward", "adamw", {"threshold": 0.3}, Training())
 
 
 def reading(joules, quality="measured", component="cpu", resolution=0.01):
@@ -56,7 +57,7 @@ def test_measured_joules_of_parallel_trials_are_not_a_trials_own():
 def test_fixed_knobs_are_not_tuned():
     space = tuning.search_space(CELL)
     assert space.keys() == {"learning_rate", "weight_decay"}
-    assert "threshold" in tuning.search_space(Cell("digits-mlp", "forward_forward", "adamw", {}))
+    assert "threshold" in tuning.search_space(Cell("digits-mlp", "forward_forward", "adamw", {}, Training()))
 
 
 def test_ranges_are_optunas():
@@ -81,7 +82,7 @@ def test_every_sampler_suggests_and_cells_differ(name):
         return values
 
     ours, again = suggested(CELL), suggested(CELL)
-    other = suggested(Cell("digits-mlp", "backprop", "adamw", {}))
+    other = suggested(Cell("digits-mlp", "backprop", "adamw", {}, Training()))
     assert ours == again
     assert ours != other
     assert len(set(ours)) >= 4

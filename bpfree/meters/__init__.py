@@ -1,5 +1,6 @@
 """Meters: how many joules a window of time took, by which method, and how far to trust the figure."""
 
+from bpfree.meters.arithmetic import peak_flops_per_second
 from bpfree.meters.base import AbsentMeter, Meter, component_status
 from bpfree.meters.carbon import Intensity, carbon_of, intensity
 from bpfree.meters.fake import FakeClock, FakeMeter
@@ -21,6 +22,7 @@ __all__ = [
     "intensity",
     "open_meters",
     "peak_device_bytes",
+    "peak_flops_per_second",
     "peak_host_bytes",
     "reset_peaks",
 ]

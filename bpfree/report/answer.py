@@ -1,7 +1,7 @@
 """The answer in plain sentences. Nothing is claimed that an interval does not show."""
 
-from bpfree.report import form
-from bpfree.report.summary import Method, Summary, Workload
+from bpfree.report import audit, form, reaching
+from bpfree.report.summary import Method, Summary, Workload, imported
 from bpfree.statistics import Comparison
 
 SMALL_SAMPLE = 8
@@ -9,17 +9,21 @@ SMALL_SAMPLE = 8
 
 def sentences(summary: Summary) -> list[str]:
     """The answer of a study: for each workload accuracy, energy, and how far to trust them."""
-    found = []
+    elsewhere = imported(summary.records)
+    found = [audit.sentence(summary)] if elsewhere else []
     margin = summary.study.get("statistics", {}).get("equivalence_margin")
-    for workload in summary.workloads:
+    for workload in [] if elsewhere else summary.workloads:  # the table of imported runs says it shorter
         found += of_workload(workload, len(summary.workloads) > 1, margin)
+        if text := reaching.sentence(workload):
+            found.append(text)
     seeds = {m.accuracy.n for w in summary.workloads for m in w.methods if m.accuracy}
     if seeds:
         few, many = min(seeds), max(seeds)
         count = f"{few} to {many}" if few < many else f"{few}"
         small = " That is a small sample: small effects stay hidden." if few < SMALL_SAMPLE else ""
+        pairing = "not paired, since the seeds differ between the methods" if elsewhere else "paired by seed"
         found.append(
-            f"Every figure is from {count} seed{'s' if many > 1 else ''} a method, paired by seed.{small} "
+            f"Every figure is from {count} seed{'s' if many > 1 else ''} a method, {pairing}.{small} "
             f"Over all comparisons together, false claims are held to {1 - summary.confidence:.0%} (Holm)."
         )
     qualities = {workload.quality for workload in summary.workloads}

@@ -57,8 +57,11 @@ class Figure:
 def colours(methods: Sequence[Method]) -> dict[str, str]:
     """Each method's sentinel colour."""
     free = iter([i for i in range(len(SERIES)) if i not in FIXED.values()] * len(methods))
-    several = len({m.optimizer for m in methods}) > 1
-    return {m.name: SERIES[FIXED[m.label] if m.label in FIXED and not several else next(free)][0] for m in methods}
+    labels = [m.label for m in methods]
+    return {
+        m.name: SERIES[FIXED[m.label] if m.label in FIXED and labels.count(m.label) == 1 else next(free)][0]
+        for m in methods
+    }
 
 
 def render(name: str, title: str, caption: str, chart: Any) -> Figure:

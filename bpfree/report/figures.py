@@ -8,6 +8,7 @@ import altair as alt
 from bpfree.records import Phase, Reading, Record
 from bpfree.report import form
 from bpfree.report.curves import curves_by_epoch, curves_by_joules
+from bpfree.report.decomposition import waterfall
 from bpfree.report.drawing import HEIGHT, INK, PAPER, WIDTH, Figure, render, scale
 from bpfree.report.summary import Method, Summary, Workload, joules_of
 
@@ -20,7 +21,7 @@ TONES = {"train": 1.0, "validate": 0.66, "setup": 0.36, "idle": 0.24, "test": 0.
 def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
     """The figures of every workload, those left out that have nothing to show or would compare unlike energies."""
     makers: Sequence[Callable[[Workload], Figure | None]] = (
-        accuracy_energy, curves_by_epoch, curves_by_joules, energy_by_phase, tuning_cost
+        accuracy_energy, waterfall, curves_by_epoch, curves_by_joules, energy_by_phase, tuning_cost
     )  # fmt: skip
     found = []
     for w in summary.workloads:
@@ -109,6 +110,8 @@ def energy_by_phase(workload: Workload) -> Figure | None:
             known = [value for value in values if value is not None]
             if known:
                 rows.append({"method": form.title(m.name), "part": phase, "joules": sum(known) / len(known)})
+    if len({row["part"] for row in rows}) < 2:  # imported runs have one window: the table says it already
+        return None
     return stacked_bars(
         f"{workload.name}-energy-by-phase",
         "Energy by phase",

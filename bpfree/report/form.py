@@ -113,12 +113,15 @@ def energy(joules: float | None) -> str:
 
 
 def title(name: str) -> str:
-    """An algorithm's name as papers write it."""
+    """An algorithm’s name as papers write it, with what a label or an optimizer adds to it."""
     known = {
         "backprop": "Backprop",
         "forward_forward": "Forward-Forward",
         "cascaded_forward": "Cascaded-Forward",
         "mono_forward": "Mono-Forward",
     }
-    algorithm, comma, rest = name.partition(",")
-    return known.get(algorithm, algorithm.replace("_", " ").capitalize()) + comma + rest
+    for algorithm, written in known.items():
+        if name.startswith(algorithm):
+            return written + name.removeprefix(algorithm).replace("_", " ")
+    label, comma, rest = name.partition(",")
+    return label.replace("_", " ").capitalize() + comma + rest

@@ -8,8 +8,8 @@ from typing import Any
 import jinja2
 
 from bpfree.records import Record, ResultsFolder
-from bpfree.report import answer, drawing, figures, form
-from bpfree.report.summary import Method, Summary, Workload, summarise
+from bpfree.report import answer, audit, decomposition, drawing, figures, form, reaching
+from bpfree.report.summary import Method, Summary, Workload, imported, summarise
 from bpfree.statistics import SIGN_FLIP_SEEDS
 
 HERE = Path(__file__).parent
@@ -43,9 +43,11 @@ def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]]) -
         style=style(),
         study=summary.study,
         answer=answer.sentences(summary),
+        imported=imported(summary.records),
+        audit=audit.rows(summary) if imported(summary.records) else [],
         confidence=f"{summary.confidence:.0%}",
         sign_flip_seeds=SIGN_FLIP_SEEDS,
-        sections=[section(workload, group) for workload, group in drawn],
+        sections=[section(workload, group, summary.confidence) for workload, group in drawn],
         runs=[run_row(record) for record in sorted(summary.records, key=order)],
         meters=meters(summary),
         warnings=summary.warnings,
@@ -69,7 +71,7 @@ def style() -> str:
     return (HERE / "style.css").read_text().replace("/* series */", f"{colours};")
 
 
-def section(workload: Workload, group: list[drawing.Figure]) -> dict[str, Any]:
+def section(workload: Workload, group: list[drawing.Figure], confidence: float) -> dict[str, Any]:
     """Everything about one workload."""
     unit, per_joule = form.energy_unit(m.joules.estimate for m in workload.methods if m.joules)
     mass = form.mass_unit(m.co2e_grams.estimate for m in workload.methods if m.co2e_grams)
@@ -82,11 +84,15 @@ def section(workload: Workload, group: list[drawing.Figure]) -> dict[str, Any]:
         "energy_unit": unit,
         "mass_unit": mass[0],
         "net": any(m.joules_net for m in workload.methods),
+        "memory": any(m.device_bytes or m.host_bytes for m in workload.methods),
+        "co2e": any(m.co2e_grams for m in workload.methods),
         "results": [result_row(m, per_joule, mass[1]) for m in workload.methods],
         "comparisons": comparisons,
         "signs": any(row["p"] for row in comparisons),
-        "factors": [factor_row(m, workload) for m in workload.methods if m.reference],
+        "factors": [decomposition.factor_row(m, workload) for m in workload.methods if m.completed],
         "tuning": [tuning_row(m) for m in workload.methods if m.tuned],
+        "target": None if workload.target is None else form.percent(workload.target.value),
+        "reaching": reaching.rows(workload, confidence, per_joule),
         "ledger": [ledger_row(m) for m in workload.methods],
         "baseline": form.title(workload.baseline.name) if workload.baseline else None,
     }
@@ -122,7 +128,7 @@ def comparison_rows(m: Method) -> list[dict[str, str]]:
             "estimate": printed(c)[0],
             "interval": printed(c)[1],
             "level": form.level(c.confidence),
-            "pairs": str(c.n),
+            "pairs": str(c.n) if c.n_baseline is None else f"{c.n} and {c.n_baseline}",
             "verdict": c.verdict,
             "p": ""
             if c.sign_flip_p is None
@@ -131,21 +137,6 @@ def comparison_rows(m: Method) -> list[dict[str, str]]:
         for what, c, printed in members
         if c is not None
     ]
-
-
-def factor_row(m: Method, workload: Workload) -> dict[str, Any]:
-    """Energy ratio = steps × time per step × power."""
-    modelled = workload.quality == "modelled"
-    return {
-        "name": form.title(m.name),
-        "energy": form.times(m.energy_ratio),
-        "steps": form.times(m.factors["steps"]),
-        "time": form.times(m.factors["time per step"]),
-        "power": (
-            form.times(m.factors["power"])[0],
-            "by assumption" if modelled else form.times(m.factors["power"])[1],
-        ),
-    }
 
 
 def tuning_row(m: Method) -> dict[str, Any]:
@@ -192,8 +183,14 @@ def ledger_row(m: Method) -> dict[str, Any]:
         "flops_total": mean([c.flops_total / 1e12 if c.flops_total else None for c in costs]),
         "joules": form.number(m.joules.estimate if m.joules else None),
         "to_best": form.number(m.joules_to_best.estimate if m.joules_to_best else None),
-        "limit": ", ".join(sorted({str(r.spec.training.max_epochs) for r in m.records})) or form.ABSENT,
+        "limit": ", ".join(sorted({limit(r) for r in m.records})) or form.ABSENT,
     }
+
+
+def limit(record: Record) -> str:
+    """The epochs that a run might take."""
+    training = record.spec.training
+    return str(training.max_epochs) if training.epochs_per_stage is None else f"{training.epochs_per_stage} a stage"
 
 
 def order(record: Record) -> tuple[Any, ...]:
@@ -268,5 +265,7 @@ def environment_rows(summary: Summary) -> list[tuple[str, str]]:
     lists = [", ".join(f"{name} {number}" for name, number in found.items()) for found in packages]
     rows["packages"] = list(dict.fromkeys(filter(None, lists)))
     carbon = {r.cost.carbon.source for r in summary.records if r.cost and r.cost.carbon}
-    rows["CO2e"] = sorted(carbon) or ["not computed: the study names no country and no carbon intensity"]
+    rows["CO2e"] = (
+        sorted(carbon) or rows.get("CO2e") or ["not computed: the study names no country and no carbon intensity"]
+    )
     return [(key, "; ".join(values)) for key, values in rows.items()]

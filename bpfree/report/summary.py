@@ -9,7 +9,17 @@ from typing import Any
 
 from bpfree.errors import WorldError
 from bpfree.records import Record, ResultsFolder, TrainingSettings, TunedCell, cell_name
-from bpfree.statistics import Comparison, Interval, by_seed, difference, holm_levels, mean_interval, ratio
+from bpfree.statistics import (
+    Comparison,
+    Interval,
+    by_seed,
+    difference,
+    holm_levels,
+    mean_interval,
+    ratio,
+    welch_difference,
+    welch_ratio,
+)
 
 
 @dataclass
@@ -48,10 +58,23 @@ class Method:
         """The runs that the figures are of."""
         return [record for record in self.records if record.status == "completed" and record.cost]
 
+    @property
+    def tests(self) -> tuple[Callable[..., Comparison | None], Callable[..., Comparison | None]]:
+        """How differences and ratios to the baseline are judged: the seeds of imported runs are not the baseline's."""
+        return (welch_difference, welch_ratio) if imported(self.records) else (difference, ratio)
+
     def values(self, figure: Callable[[Record], float | None]) -> dict[int, float]:
         """A figure of the completed runs, by seed; runs without it are left out."""
         pairs = [(record.spec.seed, figure(record)) for record in self.completed]
         return by_seed([(seed, value) for seed, value in pairs if value is not None])
+
+
+@dataclass(frozen=True)
+class Target:
+    """The validation metric that a workload is to reach."""
+
+    value: float
+    higher_is_better: bool
 
 
 @dataclass
@@ -65,6 +88,7 @@ class Workload:
     """Of the energy figures: measured, modelled, mixed or absent."""
     note: str = ""
     """Why energies are not compared, if they are not."""
+    target: Target | None = None
 
 
 @dataclass
@@ -103,8 +127,9 @@ class Summary:
                 )
             for kind, records in (("final runs", self.records), ("trials", self.trials)):
                 here = [record for record in records if record.spec.workload == workload.name]
-                unlike = [name for name in TrainingSettings.model_fields if not alike(here, name)]
-                found += [f"{workload.name}: the {kind} differ in {name.replace('_', ' ')}" for name in unlike]
+                unlike = [name.replace("_", " ") for name in TrainingSettings.model_fields if not alike(here, name)]
+                if unlike:
+                    found.append(f"{workload.name}: the {kind} differ in {', '.join(unlike)}")
         return found
 
     def unlike_environments(self) -> list[str]:
@@ -121,6 +146,11 @@ class Summary:
                 "the code had changes that are in no commit, so the commit alone does not reproduce these runs"
             )
         return found
+
+
+def imported(records: Sequence[Record]) -> bool:
+    """Whether runs were made elsewhere."""
+    return any(record.spec.role == "imported" for record in records)
 
 
 def alike(records: Sequence[Record], name: str) -> bool:
@@ -197,7 +227,12 @@ def summarise(path: Path) -> Summary:
         raise WorldError(f"no final run in {path} yet: run the study first")
     confidence = study.get("statistics", {}).get("confidence", 0.95)
     cells = {cell.cell: cell for cell in folder.tuned_cells()}
-    workloads = [summarise_workload(name, study, finals, cells, confidence) for name in study["workloads"]]
+    workloads = [
+        summarise_workload(name, study, finals, cells, confidence) for name in map(name_of, study["workloads"])
+    ]
+    for workload in workloads:
+        if found := (plan or {}).get("targets", {}).get(workload.name):
+            workload.target = Target(**found)
     adjust([method for workload in workloads for method in workload.methods], confidence)
     trials = [record for record in everything if record.spec.role == "trial"]
     return Summary(study, path, workloads, confidence, len(ours), finals, trials)
@@ -219,36 +254,54 @@ def parsed(path: Path, parser: Callable[[str], dict[str, Any]], needed: Sequence
         raise WorldError(f"{path} cannot be read ({reason}): run the study again and it is written anew") from None
 
 
+def name_of(entry: str | dict[str, Any]) -> str:
+    """What a study calls a workload or an algorithm."""
+    return entry if isinstance(entry, str) else str(entry.get("label", entry["name"]))
+
+
+def forms_of(study: dict[str, Any], workload: str) -> list[tuple[str, str]]:
+    """Label and optimizer of every method that takes part on a workload, in the study's order."""
+    (entry,) = [entry for entry in study["workloads"] if name_of(entry) == workload]
+    here = None if isinstance(entry, str) else entry.get("algorithms")
+    forms = []
+    for algorithm in study["algorithms"]:
+        own = None if isinstance(algorithm, str) else algorithm.get("optimizer")
+        if here is None or name_of(algorithm) in here:
+            optimizers = [own] if own else study.get("optimizers", ["adamw"])
+            forms += [(name_of(algorithm), optimizer) for optimizer in optimizers]
+    return forms
+
+
 def summarise_workload(
     name: str, study: dict[str, Any], finals: Sequence[Record], cells: dict[str, TunedCell], confidence: float
 ) -> Workload:
     """The methods of one workload, in the study's order."""
-    labels = [e if isinstance(e, str) else e.get("label", e["name"]) for e in study["algorithms"]]
-    optimizers = study.get("optimizers", ["adamw"])
+    forms = forms_of(study, name)
+    labels = [label for label, _ in forms]
     methods = []
-    for label in labels:
-        for optimizer in optimizers:
-            cell = cell_name(name, label, optimizer)
-            here = [record for record in finals if record.spec.cell == cell]
-            title = label if len(optimizers) == 1 else f"{label}, {optimizer}"
-            method = Method(title, label, optimizer, here, cells.get(cell))
-            fill(method, confidence)
-            methods.append(method)
+    for label, optimizer in forms:
+        cell = cell_name(name, label, optimizer)
+        here = [record for record in finals if record.spec.cell == cell]
+        title = label if labels.count(label) == 1 else f"{label}, {optimizer}"
+        method = Method(title, label, optimizer, here, cells.get(cell))
+        fill(method, confidence)
+        methods.append(method)
     workload = Workload(name, methods, None, energy_quality(methods))
     if workload.quality == "mixed":
         workload.note = "some energies are measured and some modelled, and a ratio of the two would mean nothing"
     for method in methods:
         reference = find(methods, study["baseline"], method.optimizer)
         workload.baseline = workload.baseline or reference
-        if reference is not method:
+        if method.label != study["baseline"]:
             method.reference = reference
             compare(method, workload.quality, confidence)
     return workload
 
 
 def find(methods: Sequence[Method], label: str, optimizer: str) -> Method | None:
-    """The method of that label and optimizer."""
-    return next((m for m in methods if (m.label, m.optimizer) == (label, optimizer)), None)
+    """The method of that label with that optimizer, or with its only one."""
+    found = [m for m in methods if m.label == label]
+    return next((m for m in found if m.optimizer == optimizer), found[0] if len(found) == 1 else None)
 
 
 def fill(method: Method, confidence: float) -> None:
@@ -285,24 +338,27 @@ def compare(method: Method, quality: str, confidence: float) -> None:
     if method.reference is None:
         return
 
+    difference_of, ratio_of = method.tests
+
     def against(figure: Callable[[Record], float | None], kind: Callable[..., Comparison | None]) -> Comparison | None:
         assert method.reference is not None
         return kind(method.values(figure), method.reference.values(figure), confidence)
 
-    method.accuracy_difference = against(accuracy_of, difference)
+    method.accuracy_difference = against(accuracy_of, difference_of)
     compared = quality in ("measured", "modelled")
     if compared:
-        method.energy_ratio = against(joules_of, ratio)
+        method.energy_ratio = against(joules_of, ratio_of)
 
     def factor(figure: Callable[[Record], float | None]) -> Comparison | None:
         # Of the runs that the energy ratio is of, so that the product is exact.
-        return against(lambda r: None if compared and joules_of(r) is None else figure(r), ratio)
+        return against(lambda r: None if compared and joules_of(r) is None else figure(r), ratio_of)
 
     method.factors = {
         "steps": factor(lambda r: r.cost.steps if r.cost else None),
         "time per step": factor(seconds_per_step),
         "power": factor(watts_of) if compared else None,
-        "time": against(seconds_of, ratio),
+        "FLOPs": factor(lambda r: r.cost.flops_total if r.cost else None),
+        "time": against(seconds_of, ratio_of),
     }
 
 
@@ -312,9 +368,10 @@ def adjust(methods: Sequence[Method], confidence: float) -> None:
     levels = iter(holm_levels([comparison.p for comparison in family], confidence))
     for method in methods:
         ours, theirs = method, method.reference
+        difference_of, ratio_of = method.tests
         if theirs and method.accuracy_difference:
             level = next(levels)
-            method.accuracy_difference = difference(ours.values(accuracy_of), theirs.values(accuracy_of), level)
+            method.accuracy_difference = difference_of(ours.values(accuracy_of), theirs.values(accuracy_of), level)
         if theirs and method.energy_ratio:
             level = next(levels)
-            method.energy_ratio = ratio(ours.values(joules_of), theirs.values(joules_of), level)
+            method.energy_ratio = ratio_of(ours.values(joules_of), theirs.values(joules_of), level)

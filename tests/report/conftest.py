@@ -52,7 +52,7 @@ class Builder:
 
     def spec(self, algorithm: str, seed: int, role: str = "final", rate: float = 0.001) -> RunSpec:
         return RunSpec(
-            workload=self.study.workloads[0],
+            workload=self.study.workloads[0].name,
             algorithm=algorithm,
             optimizer="adamw",
             hyperparameters={"learning_rate": rate, "weight_decay": 0.0001},
@@ -146,7 +146,7 @@ class Builder:
         self.folder.write_tuned(
             TunedCell(
                 cell=self.spec(algorithm, 0).cell,
-                workload=self.study.workloads[0],
+                workload=self.study.workloads[0].name,
                 algorithm=algorithm,
                 optimizer="adamw",
                 hyperparameters={"learning_rate": 0.001, "weight_decay": 0.0001},
@@ -175,6 +175,7 @@ def make_study() -> Callable[..., Path]:
         fields: dict[tuple[str, int], dict] | None = None,
         description: str = "A made-up study",
         extra: bool = False,
+        targets: dict[str, dict] | None = None,
         **sections,
     ) -> Path:
         study = Study(
@@ -198,7 +199,7 @@ def make_study() -> Callable[..., Path]:
                     builder.folder.write(builder.record(spec, block=seed, position=position, **more))
         for algorithm in ALGORITHMS if study.tuning else []:
             builder.write_tuning(algorithm)
-        plan = {"digest": study.digest, "device": "cpu", "final_runs": planned}
+        plan = {"digest": study.digest, "device": "cpu", "final_runs": planned, "targets": targets or {}}
         builder.folder.write_text("plan.json", json.dumps(plan, indent=1) + "\n")
         if extra:  # a run of an earlier version of the study, with another setting
             spec = builder.spec("backprop", 0, rate=0.5)

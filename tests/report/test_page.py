@@ -12,7 +12,7 @@ from bpfree.records import ResultsFolder
 from bpfree.report import build_report
 
 EVIL = "<script>alert(1)</script>"
-NAMES = ["accuracy-energy", "curves-by-epoch", "curves-by-joules", "energy-by-phase", "tuning-cost"]
+NAMES = ["accuracy-energy", "curves-by-epoch", "curves-by-joules", "decomposition", "energy-by-phase", "tuning-cost"]
 
 
 class Page(HTMLParser):

@@ -1,0 +1,87 @@
+"""When a stage of a training ends, which weights it ends with, and its learning rate on the way: one rule for all."""
+
+import math
+from collections.abc import Sequence
+
+from bpfree.algorithms import Algorithm
+from bpfree.records import TrainingSettings
+from bpfree.workloads import Metric
+
+
+def shares(max_epochs: int, stages: int) -> list[int]:
+    """Passes over the training set for each stage: equal shares, the remainder to the first, at least one."""
+    share, remainder = divmod(max_epochs, stages)
+    return [max(1, share + (remainder if i == 0 else 0)) for i in range(stages)]
+
+
+def epoch_limits(own: Sequence[int | None], training: TrainingSettings) -> list[int]:
+    """Passes that each stage may take: what the settings give it, or less where it has a limit of its own."""
+    each = training.epochs_per_stage
+    given = [each] * len(own) if each else shares(training.max_epochs, len(own))
+    return [min(epochs, limit or epochs) for epochs, limit in zip(given, own, strict=True)]
+
+
+def cooldown(epoch: int, limit: int) -> float:
+    """Factor on the learning rate in epoch e of E, from 1: 1 in the first half, then 2 (1 + E − e) / E."""
+    return min(1.0, 2 * (1 + limit - epoch) / limit)
+
+
+def scale_learning_rates(algorithm: Algorithm, factor: float) -> None:
+    """Set the learning rate of every optimizer to a multiple of the one that it began with."""
+    for optimizer in algorithm.optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+
+
+class Stopping:
+    """The early stopping of one stage.
+
+    Parameters
+    ----------
+    training
+        Patience, least gain, and whether the validation metric or the validation loss is monitored.
+    metric
+        The workload's.
+    limit
+        Epochs that the stage may take.
+    """
+
+    def __init__(self, training: TrainingSettings, metric: Metric, limit: int) -> None:
+        self.training = training
+        self.metric = metric
+        self.limit = limit
+        self.epoch = 0
+        self.best_epoch = 0
+        """Of the best validation metric."""
+        self.best = metric.worst
+        self.improved_epoch = 0
+        """The last one that improved what is monitored."""
+        self.least_loss = math.inf
+        self.target_reached = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the stage is to end: limit, patience or target."""
+        waited = self.epoch - self.improved_epoch
+        return self.epoch >= self.limit or waited >= self.training.patience or self.target_reached
+
+    @property
+    def early(self) -> bool:
+        """Whether patience ended it."""
+        return self.over and self.epoch < self.limit and not self.target_reached
+
+    def update(self, value: float, loss: float) -> bool:
+        """Note an epoch's validation metric and loss; True if the metric is the best so far."""
+        training = self.training
+        self.epoch += 1
+        gain = training.min_delta if training.monitor == "metric" else 0.0
+        best = self.metric.better(value, self.best, by=gain)
+        if best:
+            self.best, self.best_epoch = value, self.epoch
+        if training.monitor == "metric":
+            self.improved_epoch = self.best_epoch
+        elif self.least_loss - loss > training.min_delta:
+            self.least_loss, self.improved_epoch = loss, self.epoch
+        target = training.target
+        self.target_reached = target is not None and (value == target or self.metric.better(value, target))
+        return best
