@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bpfree.errors import RequestError
 from bpfree.records import MeasurementSettings, Record, ResultsFolder, RunSpec, TunedCell
 from bpfree.study import TRIAL_SEED, Device, Study, to_toml
 
@@ -205,6 +206,8 @@ def opened(study: Study, places: Places) -> "Iterator[Plan]":
     from bpfree.planning import plan
 
     planned = plan(study, places.kind)
+    if any(record.spec.role == "imported" for record in places.folder.finals()):
+        raise RequestError(f"{places.folder.path} holds imported runs: give the study another name, or --results")
     fetch_data(study, places.data_dir)
     lock = places.folder.lock()
     try:

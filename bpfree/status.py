@@ -11,9 +11,12 @@ def status_of(study: Study, folder: ResultsFolder) -> dict[str, Any]:
     """Trials and final runs by cell, done and planned; JSON-able."""
     runs: dict[str, Counter[str]] = {}
     planned = set(folder.plan().get("final_runs", []))
+    imported = False
     for record in folder.records():
-        if record.spec.role == "trial" or (record.spec.role == "final" and (not planned or record.id in planned)):
-            runs.setdefault(record.spec.cell, Counter())[f"{record.spec.role} {record.status}"] += 1
+        imported = imported or record.spec.role == "imported"
+        kind = "trial" if record.spec.role == "trial" else "final"  # imported runs too are final ones
+        if kind == "trial" or not planned or record.id in planned:
+            runs.setdefault(record.spec.cell, Counter())[f"{kind} {record.status}"] += 1
     cells = []
     for workload, entry, optimizer in study.cells:
         name = cell_name(workload, entry.method, optimizer)
@@ -25,7 +28,7 @@ def status_of(study: Study, folder: ResultsFolder) -> dict[str, Any]:
                 "trials_planned": study.tuning.trials if study.tuning else 0,
                 "tuned": folder.tuned(name) is not None,
                 "final_done": found["final completed"] + found["final diverged"],
-                "final_planned": len(study.seeds),
+                "final_planned": found["final completed"] if imported else len(study.seeds),
                 "final_diverged": found["final diverged"],
                 "final_failed": found["final failed"] + found["final out_of_memory"],
             }

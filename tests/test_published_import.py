@@ -48,6 +48,11 @@ def test_the_command_says_what_it_did_and_what_is_next(bpfree, tmp_path):
     assert sorted(row["imported_run"] for row in table) == sorted(line.split(",")[0] for line in LINES[1:])
     again = bpfree("study", folder / "study.toml", "--results", tmp_path, "--output", tmp_path / "r")
     assert "Nothing left to do" in again.stdout  # published runs are not made anew
+    refused = bpfree("study", folder / "study.toml", "--results", tmp_path, "--device", "cpu")
+    assert refused.returncode == 2
+    assert "holds imported runs: give the study another name, or --results" in refused.stderr
+    state = json.loads(bpfree("status", folder / "study.toml", "--results", tmp_path, "--json").stdout)
+    assert {(cell["final_done"], cell["final_planned"]) for cell in state["cells"]} == {(3, 3)}
 
 
 def test_every_line_is_a_record_of_its_own(records, lines):
