@@ -102,7 +102,8 @@ def train(
     from bpfree import assembly, trainer, workloads
     from bpfree.meters import intensity
     from bpfree.progress import evaluation_line, result_line
-    from bpfree.records import MeasurementSettings, ResultsFolder, RunSpec, TrainingSettings
+    from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
+    from bpfree.results import ResultsFolder
 
     assembly.check_compatible(algorithm, workloads.find(workload), batch_size)
     hyperparameters = assembly.resolve(algorithm, optimizer, parse_settings(settings))
@@ -187,7 +188,7 @@ def places_of(study: "Study", results: Path, device: str, data_dir: Path | None,
     from bpfree import assembly
     from bpfree.driver import Places
     from bpfree.executors import usable_cores
-    from bpfree.records import ResultsFolder
+    from bpfree.results import ResultsFolder
     from bpfree.study import TRIALS_AT_ONCE
 
     torch_device = assembly.find_device(device)
@@ -210,7 +211,7 @@ def study(
 ) -> None:
     """Run a study: plan, tune, train, measure, report. Goes on where it was left."""
     from bpfree import driver
-    from bpfree.records import ResultsFolder
+    from bpfree.results import ResultsFolder
     from bpfree.study import load
 
     loaded = load(file)
@@ -282,7 +283,7 @@ def run_with_progress(loaded: "Study", places: "Places") -> "list[Record]":
 def status(file: StudyFile, results: Results = RESULTS, as_json: AsJson = False) -> None:
     """What of a study is done and what is left."""
     from bpfree.progress import status_table
-    from bpfree.records import ResultsFolder
+    from bpfree.results import ResultsFolder
     from bpfree.status import status_of
     from bpfree.study import load
 
@@ -319,7 +320,7 @@ def export(
 ) -> None:
     """Print all records of a study: a JSON list, or CSV with one row a run."""
     from bpfree.export import to_csv
-    from bpfree.records import ResultsFolder
+    from bpfree.results import ResultsFolder
     from bpfree.study import load
 
     if format not in ("json", "csv"):
@@ -344,7 +345,7 @@ def targets(
     from dataclasses import asdict
 
     from bpfree import targets
-    from bpfree.records import ResultsFolder
+    from bpfree.results import ResultsFolder
 
     found = targets.derive(ResultsFolder(folder))
     if output:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bpfree.errors import RequestError
-from bpfree.records import MeasurementSettings, Record, ResultsFolder, RunSpec, TunedCell
+from bpfree.records import MeasurementSettings, Record, RunSpec, TunedCell
+from bpfree.results import ResultsFolder
 from bpfree.study import TRIAL_SEED, Device, Study, to_toml
 
 if TYPE_CHECKING:

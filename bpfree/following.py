@@ -8,7 +8,8 @@ import statistics
 from bpfree import assembly
 from bpfree.errors import RequestError
 from bpfree.planning import Cell, Plan
-from bpfree.records import ResultsFolder, TunedCell
+from bpfree.records import TunedCell
+from bpfree.results import ResultsFolder
 from bpfree.tuning import digest
 
 

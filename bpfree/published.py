@@ -16,18 +16,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bpfree.errors import RequestError
-from bpfree.records import (
-    Cost,
-    MeasurementSettings,
-    Metrics,
-    Phase,
-    Reading,
-    Record,
-    ResultsFolder,
-    RunSpec,
-    TrainingSettings,
-)
-from bpfree.study import Study, toml_value
+from bpfree.records import Cost, MeasurementSettings, Metrics, Phase, Reading, Record, RunSpec, TrainingSettings
+from bpfree.results import ResultsFolder
+from bpfree.study import Study
+from bpfree.toml import toml_value
 
 STUDY = "published"
 """What the imported runs are called as a study, and their folder."""

@@ -1,22 +1,14 @@
-"""The record: one JSON document a run, and the folder that keeps them.
+"""The record: one JSON document a run.
 
 Everything downstream (statistics, report, export) reads records alone, so a run can be reported on years later or on
 another machine. Units: seconds, joules, bytes; accuracies are fractions in 0-1; what was not measured is null.
 """
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from bpfree.errors import WorldError
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
 
@@ -30,9 +22,6 @@ class Document(BaseModel):
     """Base of all parts of a record: no unknown fields, so that a typing error cannot hide."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-DocumentKind = TypeVar("DocumentKind", bound=Document)
 
 
 Monitor = Literal["metric", "loss"]
@@ -74,8 +63,12 @@ class MeasurementSettings(Document):
     """Length of the idle baseline before a run, taken only where something is measured."""
     warmup_steps: int = 10
     """Steps on a throwaway copy before anything is counted."""
+    cpu_watts: float | None = None
+    """Of the whole CPU under load, where its energy is modelled; None: CodeCarbon's table."""
     country: str | None = None
     """ISO 3166 alpha-3 code, for CodeCarbon's emission factor."""
+    region: str | None = None
+    """A part of the country with a factor of its own, as CodeCarbon names it."""
     carbon_intensity: float | None = None
     """g CO2e per kWh; takes the place of the country's factor."""
     pue: float = 1.0
@@ -155,6 +148,43 @@ class Phase(Document):
     readings: list[Reading]
 
 
+class GpuState(Document):
+    """What was seen of one GPU during a window, by a process that samples it a few times a second."""
+
+    uuid: str
+    name: str
+    driver: str
+    power_limit_watts: float | None
+    samples: int
+    period_seconds: float
+    """Between two samples of power, as meant."""
+    max_gap_seconds: float
+    """Between two samples of power, at worst."""
+    mean_watts: float | None
+    counter_joules: float | None
+    """Of the energy counter over the window; null where the GPU has none."""
+    integral_joules: float | None
+    """Of the sampled power over the same window."""
+    utilisation_percent: float | None
+    """Mean share of time in which a kernel ran."""
+    sm_mhz: tuple[float, float, float] | None
+    """Least, mean and greatest clock of the multiprocessors."""
+    memory_mhz: tuple[float, float, float] | None
+    celsius: tuple[float, float, float] | None
+    """At the beginning, at the end, and at most."""
+    throttle_reasons: list[str] = []
+    """What held the clocks down at any time of it, idling apart."""
+    foreign_processes: int | None = None
+    """Other processes seen computing on the GPU, at most at a time; null where NVML does not tell."""
+
+    @property
+    def disagreement(self) -> float | None:
+        """Counter over integral, less 1."""
+        if not self.counter_joules or not self.integral_joules:
+            return None
+        return self.counter_joules / self.integral_joules - 1
+
+
 class Evaluation(Document):
     """One line of a run's history: the state at the end of an epoch."""
 
@@ -228,6 +258,15 @@ class Cost(Document):
     """Of train_joules: one quality for all components of the boundary, else absent."""
     boundary: list[str]
     idle_watts: float | None
+    """Of the device at rest with everything loaded, before training."""
+    idle_watts_after: float | None = None
+    """The same after the run: how far the baseline drifted."""
+    repeats: int = 1
+    """Trainings in the window that the energy is of, where one alone was too short to be resolved."""
+    metering_cpu_seconds: float | None = None
+    """What metering itself took of the CPU, its own process included."""
+    flops_validation: float | None = None
+    """Of the validations within the training window; flops_total does not hold them."""
     peak_device_bytes: int | None
     """Of the device's allocator while it trains; null on CPU."""
     peak_host_bytes: int | None
@@ -250,6 +289,8 @@ class Record(Document):
     stages: list[StageSummary] = []
     history: list[Evaluation] = []
     phases: dict[str, Phase] = {}
+    gpus: list[GpuState] = []
+    """Over the training window."""
     cost: Cost | None = None
     started: str | None = None
     """UTC, ISO 8601."""
@@ -259,6 +300,8 @@ class Record(Document):
     """Final runs: place within the block's shuffled order."""
     trial: int | None = None
     warnings: list[str] = []
+    trace: bytes | None = Field(default=None, exclude=True, repr=False)
+    """Samples of the GPU as compressed CSV, kept beside the record as power.csv.gz and not in it."""
 
     @property
     def final(self) -> bool:
@@ -295,134 +338,3 @@ class TunedCell(Document):
     matched_passes: int | None = None
     """The passes that each final run gets, where they are matched to the baseline's."""
     warnings: list[str] = []
-
-
-class ResultsFolder:
-    """`results/<study>/`: records, tuned cells, the resolved study. One driver writes; anyone may read.
-
-    Every file is written under a temporary name and renamed, so that a killed driver leaves no half-written file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def lock(self) -> FileLock:
-        """The lock that keeps two drivers off one study, already held.
-
-        Raises
-        ------
-        WorldError
-            Another process holds it, or the folder cannot be written.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / "study.lock")
-            lock.acquire(timeout=0)
-            return lock
-        except Timeout:
-            raise WorldError(f"another bpfree process is working in {self.path}: wait for it or stop it") from None
-        except OSError as error:
-            raise unwritable(self.path, error) from None
-
-    def check_writable(self) -> None:
-        """Fail before the work, not after it.
-
-        Raises
-        ------
-        WorldError
-            The folder cannot be written.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path):
-                pass
-        except OSError as error:
-            raise unwritable(self.path, error) from None
-
-    def write_text(self, name: str, text: str) -> Path:
-        """Write a file of this folder in one step.
-
-        Raises
-        ------
-        WorldError
-            The folder cannot be written.
-        """
-        target = self.path / name
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(text)
-            temporary.replace(target)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise unwritable(self.path, error) from None
-        return target
-
-    def write(self, record: Record) -> Path:
-        """Keep a record."""
-        return self.write_text(f"runs/{record.id}/record.json", record.model_dump_json(indent=1) + "\n")
-
-    def record_path(self, run_id: str) -> Path:
-        """Where the record of a run is kept."""
-        return self.path / "runs" / run_id / "record.json"
-
-    def has(self, run_id: str) -> bool:
-        """Whether there is a record of a run."""
-        return self.record_path(run_id).is_file()
-
-    def record(self, run_id: str) -> Record | None:
-        """The record of a run, if there is one."""
-        return read(Record, self.record_path(run_id)) if self.has(run_id) else None
-
-    def records(self) -> Iterator[Record]:
-        """All records, in the order of their ids."""
-        for path in sorted(self.path.glob("runs/*/record.json")):
-            yield read(Record, path)
-
-    def plan(self) -> dict[str, Any]:
-        """What the driver kept of the plan; empty before the tuning has ended, and where the file is damaged."""
-        try:
-            kept = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
-            return kept if isinstance(kept["final_runs"], list) else {}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-
-    def finals(self) -> list[Record]:
-        """The records of all planned final runs, once all have ended; else none."""
-        records = [self.record(str(run)) for run in self.plan().get("final_runs", [])]
-        ended = [record for record in records if record and record.final]
-        return ended if len(ended) == len(records) else []
-
-    def write_tuned(self, cell: TunedCell) -> None:
-        """Fix the outcome of a cell's tuning."""
-        self.write_text(f"tuned/{cell.cell}.json", cell.model_dump_json(indent=1) + "\n")
-
-    def tuned(self, cell: str) -> TunedCell | None:
-        """The outcome of a cell's tuning, if it has ended."""
-        path = self.path / "tuned" / f"{cell}.json"
-        return read(TunedCell, path) if path.exists() else None
-
-    def tuned_cells(self) -> list[TunedCell]:
-        """The outcomes of all cells whose tuning has ended."""
-        return [read(TunedCell, path) for path in sorted(self.path.glob("tuned/*.json"))]
-
-
-def read(kind: type[DocumentKind], path: Path) -> DocumentKind:
-    """A document from its file.
-
-    Raises
-    ------
-    WorldError
-        The file is damaged.
-    """
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise WorldError(f"{path} cannot be read ({reason}): delete it and the run is made again") from None
-
-
-def unwritable(path: Path, error: OSError) -> WorldError:
-    """The error for a folder that cannot be written."""
-    return WorldError(f"cannot write to {path} ({error.strerror or error}): choose another folder with --results")

@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from bpfree.records import ResultsFolder, cell_name
+from bpfree.records import cell_name
+from bpfree.results import ResultsFolder
 from bpfree.study import Study
 
 

@@ -8,7 +8,7 @@
     follows = "another"           # take over the settings that this study tuned, and its passes where they are matched
     [training]                    # the fields of Training, below
     [tuning]                      # trials, max_epochs, sampler, pruner; absent: published defaults
-    [measurement]                 # boundary, idle_seconds, warmup_steps, country or carbon_intensity, pue
+    [measurement]                 # the fields of Measurement, below
     [statistics]                  # confidence, equivalence_margin
     [[overrides]]                 # what differs on some workloads or for some algorithms
     workloads = ["digits-cnn"]    # left out: all
@@ -19,10 +19,7 @@
 Reading and checking a file imports no torch.
 """
 
-import json
-import re
 import tomllib
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -31,14 +28,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from bpfree import __version__
 from bpfree.errors import RequestError
-from bpfree.records import (
-    LearningRateSchedule,
-    MeasurementSettings,
-    Monitor,
-    Restore,
-    TrainingSettings,
-    fingerprint,
-)
+from bpfree.records import LearningRateSchedule, MeasurementSettings, Monitor, Restore, TrainingSettings, fingerprint
+from bpfree.toml import line_of, toml_value
 
 Sampler = Literal["tpe", "gp", "random", "qmc"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
@@ -106,7 +97,9 @@ class Measurement(Section):
     boundary: Annotated[list[Literal["gpu", "cpu", "dram"]], Field(min_length=1)] | None = None
     idle_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
     warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 10
+    cpu_watts: Annotated[float, Field(gt=0, le=10_000)] | None = None
     country: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
+    region: str | None = None
     carbon_intensity: Annotated[float, Field(ge=0, le=10_000)] | None = None
     pue: Annotated[float, Field(ge=1, le=10)] = 1.0
 
@@ -323,29 +316,6 @@ def load(path: Path) -> Study:
         raise RequestError(f"{path}, line {line_of(text, place)}: {'.'.join(place)}: {message}") from None
 
 
-def line_of(text: str, place: Sequence[str]) -> int:
-    """The line of a study file that sets a field; where it is missing, that of what should hold it, or 1."""
-    table, paths = "", []
-    entries: Counter[str] = Counter()
-    for line in text.split("\n"):
-        if header := re.match(r"\s*(\[\[?)\s*([\w.-]+)\s*\]", line):
-            table = header[2]
-            if header[1] == "[[":
-                table = f"{header[2]}.{entries[header[2]]}"
-                entries[header[2]] += 1
-            paths.append(f"{table}.")
-        elif key := re.match(r"""\s*["']?([\w.-]+)["']?\s*=""", line):
-            paths.append(f"{table}.{key[1]}.".removeprefix("."))
-        else:
-            paths.append("")
-    for length in range(len(place), 0, -1):
-        wanted = ".".join(place[:length]) + "."
-        for number, path in enumerate(paths, 1):
-            if path.startswith(wanted):
-                return number
-    return 1
-
-
 def to_toml(study: Study) -> str:
     """The resolved study as TOML, every default spelled out."""
     body = study.model_dump(mode="json", exclude_none=True)
@@ -356,12 +326,3 @@ def to_toml(study: Study) -> str:
     for name, table in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"
-
-
-def toml_value(value: Any) -> str:
-    """A value in TOML's syntax, which is JSON's for all but tables and the character 7F."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(toml_value(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

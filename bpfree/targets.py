@@ -10,8 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bpfree.errors import RequestError
-from bpfree.records import Record, ResultsFolder, cell_name
-from bpfree.study import Study, load, toml_value
+from bpfree.records import Record, cell_name
+from bpfree.results import ResultsFolder
+from bpfree.study import Study, load
+from bpfree.toml import toml_value
 from bpfree.workloads import Metric, find
 from bpfree.workloads.targets import HEADER, PLACES, Target
 

@@ -25,7 +25,8 @@ from bpfree.executors import LocalExecutor, outcome
 from bpfree.hyperparameters import Choice, LogUniform, SearchRange
 from bpfree.meters import Session
 from bpfree.planning import Cell, Plan
-from bpfree.records import Reading, Record, ResultsFolder, TunedCell, fingerprint
+from bpfree.records import Reading, Record, TunedCell, fingerprint
+from bpfree.results import ResultsFolder
 from bpfree.study import TRIAL_SEED, TRIALS_AT_ONCE, Tuning
 
 PRUNING_STARTS = 5

@@ -7,7 +7,7 @@ import pytest
 
 from bpfree import driver
 from bpfree.planning import plan
-from bpfree.records import ResultsFolder
+from bpfree.results import ResultsFolder
 from bpfree.study import load
 from bpfree.workloads.targets import read
 

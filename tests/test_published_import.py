@@ -11,7 +11,7 @@ import pytest
 
 from bpfree.errors import RequestError
 from bpfree.published import STOPPING, import_runs, read_runs
-from bpfree.records import ResultsFolder
+from bpfree.results import ResultsFolder
 from bpfree.study import load
 from bpfree.workloads import WORKLOADS
 

@@ -22,12 +22,12 @@ from bpfree.records import (
     Phase,
     Reading,
     Record,
-    ResultsFolder,
     RunSpec,
     StageSummary,
     TrainingSettings,
     TunedCell,
 )
+from bpfree.results import ResultsFolder
 
 SPEC = RunSpec(
     workload="digits-mlp",
@@ -123,6 +123,8 @@ CHANGES = {
     "measurement.idle_seconds": 1.0,
     "measurement.warmup_steps": 1,
     "measurement.country": "ITA",
+    "measurement.region": "a part",
+    "measurement.cpu_watts": 65.0,
     "measurement.carbon_intensity": 10.0,
     "measurement.pue": 1.2,
 }
@@ -214,7 +216,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    for step in ("replace", "write_text"):
+    for step in ("replace", "write_bytes"):
         with monkeypatch.context() as patch:
             patch.setattr(Path, step, full)
             with pytest.raises(WorldError, match=r"No space left on device.*--results"):
@@ -265,7 +267,7 @@ def test_bytes_that_are_no_text_are_a_damaged_record(tmp_path):
         folder.record(SPEC.id)
 
 
-LOCK = "import sys, pathlib; from bpfree.records import ResultsFolder; ResultsFolder(pathlib.Path(sys.argv[1])).lock()"
+LOCK = "import sys, pathlib; from bpfree.results import ResultsFolder; ResultsFolder(pathlib.Path(sys.argv[1])).lock()"
 
 
 def test_the_lock_keeps_a_second_process_out(tmp_path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bpfree.records import ResultsFolder
+from bpfree.results import ResultsFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 

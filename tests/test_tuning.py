@@ -7,17 +7,8 @@ from bpfree import assembly, trainer, tuning
 from bpfree.errors import WorldError
 from bpfree.hyperparameters import Choice, LogUniform, Uniform
 from bpfree.planning import Cell, plan
-from bpfree.records import (
-    Cost,
-    Evaluation,
-    MeasurementSettings,
-    Phase,
-    Reading,
-    Record,
-    ResultsFolder,
-    RunSpec,
-    TrainingSettings,
-)
+from bpfree.records import Cost, Evaluation, MeasurementSettings, Phase, Reading, Record, RunSpec, TrainingSettings
+from bpfree.results import ResultsFolder
 from bpfree.study import Study, Training, Tuning
 
 CELL = Cell("digits-mlp", "forward_forward", "adamw", {"threshold": 0.3}, Training())

@@ -7,9 +7,10 @@ from typing import Any
 
 import jinja2
 
-from bpfree.records import Record, ResultsFolder
+from bpfree.records import Record
 from bpfree.report import answer, audit, decomposition, drawing, figures, form, reaching
 from bpfree.report.summary import Method, Summary, Workload, imported, summarise
+from bpfree.results import ResultsFolder
 from bpfree.statistics import SIGN_FLIP_SEEDS
 
 HERE = Path(__file__).parent

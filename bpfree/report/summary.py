@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bpfree.errors import WorldError
-from bpfree.records import Record, ResultsFolder, TrainingSettings, TunedCell, cell_name
+from bpfree.records import Record, TrainingSettings, TunedCell, cell_name
+from bpfree.results import ResultsFolder
 from bpfree.statistics import (
     Comparison,
     Interval,

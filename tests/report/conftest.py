@@ -16,12 +16,12 @@ from bpfree.records import (
     Phase,
     Reading,
     Record,
-    ResultsFolder,
     RunSpec,
     StageSummary,
     TrainingSettings,
     TunedCell,
 )
+from bpfree.results import ResultsFolder
 from bpfree.study import TRIAL_SEED, Study, to_toml
 
 ALGORITHMS = ["backprop", "forward_forward", "cascaded_forward", "mono_forward"]

@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from bpfree.errors import WorldError
-from bpfree.records import ResultsFolder
 from bpfree.report import build_report
+from bpfree.results import ResultsFolder
 
 EVIL = "<script>alert(1)</script>"
 NAMES = ["accuracy-energy", "curves-by-epoch", "curves-by-joules", "decomposition", "energy-by-phase", "tuning-cost"]
