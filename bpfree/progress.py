@@ -63,7 +63,10 @@ def plan_table(plan: Plan, forecast: Forecast) -> Table:
         each = f"none: settings taken over from {study.follows}"
     table.add_row("tuning", f"{each}; {forecast.trials} to do" if tuning else each)
     training = study.training
-    stop = f"at most {training.max_epochs} epochs, patience {training.patience}"
+    limit = f"{training.max_epochs} epochs"
+    if training.epochs_per_stage:
+        limit = f"{training.epochs_per_stage} epochs a stage"
+    stop = f"at most {limit}, patience {training.patience}"
     if training.matched_passes:
         stop = f"as many passes as {study.baseline} took in {study.follows}"
     if study.overrides:
