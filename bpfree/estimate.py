@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpfree import assembly, stopping, trainer, workloads
+from bpfree import assembly, passes, stopping, workloads
 from bpfree.meters import Session, boundary_joules
 from bpfree.records import Quality, RunSpec, TrainingSettings
 
@@ -48,8 +48,8 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
     algorithm = assembly.build_run(spec, workload, device)
     setup_seconds = time.perf_counter() - begin
     epoch_seconds = []
-    batch = next(trainer.batches(data.train, spec.training.batch_size, assembly.stream(0, "estimate")))
-    size = trainer.EVALUATION_BATCH
+    batch = next(passes.batches(data.train, spec.training.batch_size, assembly.stream(0, "estimate")))
+    size = passes.EVALUATION_BATCH
     sample = workloads.Split(data.validation.inputs[:size], data.validation.targets[:size])
     with assembly.metering(device) as meters:
         session = assembly.session_of(spec, meters)
@@ -58,7 +58,7 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
         for stage in stages:
             algorithm.begin(stage)
             step = median_seconds(lambda: algorithm.step(*batch), session)
-            validation = median_seconds(lambda: trainer.evaluate(algorithm, workload, sample), session)
+            validation = median_seconds(lambda: passes.evaluate(algorithm, workload, sample), session)
             steps = len(data.train) // spec.training.batch_size
             epoch_seconds.append(step * steps + validation * len(data.validation) / len(sample))
         window_end = session.stop()

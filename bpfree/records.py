@@ -213,6 +213,7 @@ class StageSummary(Document):
     """Epoch of the restored weights, counted within the stage."""
     steps: int
     flops_per_step: int
+    flops_per_validation: int = 0
     stopped_early: bool
 
 
@@ -257,12 +258,14 @@ class Cost(Document):
     joules_quality: Quality
     """Of train_joules: one quality for all components of the boundary, else absent."""
     boundary: list[str]
+    readings: list[Reading] = []
+    """Of the training window, one a component; train_joules is the sum of those within the boundary."""
     idle_watts: float | None
     """Of the device at rest with everything loaded, before training."""
     idle_watts_after: float | None = None
     """The same after the run: how far the baseline drifted."""
     repeats: int = 1
-    """Trainings in the window that the energy is of, where one alone was too short to be resolved."""
+    """Trainings in the window that energy and seconds are of, where one alone was too short to be resolved."""
     metering_cpu_seconds: float | None = None
     """What metering itself took of the CPU, its own process included."""
     flops_validation: float | None = None

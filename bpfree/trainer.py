@@ -5,10 +5,8 @@ is read back from the device within an epoch: losses add up there and are read o
 """
 
 import math
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,24 +15,22 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bpfree import environment, workloads
+from bpfree.accounting import Progress, Window, cost, gpu_states, idle_watts, remarks, repeats_needed
 from bpfree.algorithms import Algorithm, Stage
 from bpfree.assembly import boundary_of, build_run, metering, prepare, session_of, stream
 from bpfree.errors import WorldError
 from bpfree.meters import (
-    Edge,
     Meter,
     boundary_joules,
-    carbon_of,
     peak_device_bytes,
     peak_flops_per_second,
     peak_host_bytes,
     reset_peaks,
 )
-from bpfree.records import Cost, Evaluation, Metrics, Record, RunSpec, StageSummary
+from bpfree.passes import EVALUATION_BATCH, batches, carried, evaluate, keeps
+from bpfree.records import Evaluation, Metrics, Phase, Record, RunSpec, StageSummary, Status
 from bpfree.stopping import Stopping, cooldown, epoch_limits, scale_learning_rates
-from bpfree.workloads import Data, Split, Workload
-
-EVALUATION_BATCH = 1000
+from bpfree.workloads import Data
 
 OnEvaluation = Callable[[Evaluation], None]
 Prune = Callable[[int, float], bool]
@@ -44,82 +40,24 @@ class Diverged(Exception):
     """The training loss is not finite."""
 
 
-def batches(data: Split, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch in a new random order. The last, partial batch is left out: every step has the same shape."""
-    n = len(data)
-    order = torch.randperm(n, generator=generator).to(data.targets.device)
-    for start in range(0, n - n % size, size):
-        index = order[start : start + size]
-        yield data.inputs[index], data.targets[index]
-
-
-@torch.no_grad()
-def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[float, float]:
-    """Metric and loss over a split, in evaluation mode; read from the device once."""
-    algorithm.evaluation_mode()
-    totals = torch.zeros(2, dtype=torch.float64, device=data.targets.device)
-    for start in range(0, len(data), EVALUATION_BATCH):
-        targets = data.targets[start : start + EVALUATION_BATCH]
-        scores = algorithm.predict(data.inputs[start : start + EVALUATION_BATCH])
-        values = torch.stack([workload.metric.of(scores, targets), workload.loss(scores, targets)])
-        totals += values.double() * len(targets)
-    algorithm.training_mode()
-    metric, loss = (totals / len(data)).tolist()
-    return metric, loss
-
-
-@torch.no_grad()
-def keeps(algorithm: Algorithm, workload: Workload, data: Split) -> bool:
-    """Whether the outputs of finished blocks are to be kept, and half of the free memory is enough.
-
-    Where it will not, or the inputs are augmented anew in every epoch, steps go on computing them.
-    """
-    if workload.augment or not algorithm.caches:
-        return False
-    needed = algorithm.prefix(data.inputs[:1]).nbytes * len(data)
-    return needed <= free_bytes(data.inputs.device) / 2
-
-
-@torch.no_grad()
-def carried(algorithm: Algorithm, workload: Workload, data: Data) -> Data:
-    """The training set as the first block in training sees it, where the outputs of finished blocks are kept."""
-    if not keeps(algorithm, workload, data.train):
-        return data
-    inputs, size = data.train.inputs, EVALUATION_BATCH
-    parts = [algorithm.prefix(inputs[start : start + size]) for start in range(0, len(inputs), size)]
-    algorithm.entry = algorithm.stage.blocks.start
-    return replace(data, train=Split(torch.cat(parts), data.train.targets))
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that a tensor on this device may still take."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def finite(value: float) -> float | None:
     """The value, or None where it is not a number that JSON can hold."""
     return value if math.isfinite(value) else None
 
 
-@dataclass
-class Progress:
-    """What a run has done so far; a record can be made of it at any moment."""
+@dataclass(frozen=True)
+class StageFlops:
+    """FLOPs of a step, and of a validation, in one stage."""
 
-    step: int = 0
-    epoch: int = 0
-    history: list[Evaluation] = field(default_factory=list)
-    stages: list[StageSummary] = field(default_factory=list)
-    metrics: Metrics = field(default_factory=Metrics)
-    warnings: list[str] = field(default_factory=list)
-    idle_watts: float | None = None
-    peak_flops_per_second: float | None = None
-    parameters: int = 0
-    peaks: tuple[int | None, int | None] = (None, None)
-    """Peak bytes of device and host since training began."""
-    begin: Edge | None = None
-    end: Edge | None = None
+    step: int
+    validation: int
+
+
+def flops_of(action: Callable[[], object]) -> int:
+    """FLOPs of an action as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        action()
+    return int(counter.get_total_flops())
 
 
 class Run:
@@ -160,85 +98,123 @@ class Run:
         self.meters = meters
         self.session = session_of(spec, meters)
         self.progress = Progress()
+        self.phases: dict[str, Phase] = {}
+        """Those of the first training, once others follow it."""
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
 
     def execute(self, fresh_process: bool) -> Record:
         """Set up, train, test; always ends in a record unless the world or the request is at fault."""
-        status, error = "completed", None
+        status: Status = "completed"
+        error, window = None, None
+        progress, session = self.progress, self.session
         try:
-            self.session.phase("setup")
+            session.phase("setup")
             data = self.workload.load(self.device, self.data_dir)
             flops = self.warm_up(data)
             algorithm = build_run(self.spec, self.workload, self.device)
             if self.spec.role != "trial":
-                self.progress.peak_flops_per_second = peak_flops_per_second(self.device)
-            self.measure_idle()
-            self.train(algorithm, data, flops)
-            self.session.phase("test")
+                progress.peak_flops_per_second = peak_flops_per_second(self.device)
+            progress.idle_watts = self.measure_idle()
+            window = self.train(algorithm, data, flops)
+            session.phase("test")
             self.test(algorithm, data)
+            window = self.repeated(window, data, flops)
+            progress.idle_watts_after = self.measure_idle()
         except Diverged as reason:
-            status, error = "diverged", str(reason)
+            status, error, window = "diverged", str(reason), None
         except torch.OutOfMemoryError as reason:
-            status, error = "out_of_memory", str(reason).splitlines()[0]
-        end = self.session.stop()
+            status, error, window = "out_of_memory", str(reason).splitlines()[0], None
+        return self.record(status, error, window, fresh_process)
+
+    def record(self, status: Status, error: str | None, window: Window | None, fresh_process: bool) -> Record:
+        """All that is known; of a run that ended early up to its last evaluation."""
+        progress, session = self.progress, self.session
+        stopped = session.stop()
+        if window is None and progress.begin is not None:
+            window = Window(progress.begin, progress.end or stopped, progress.end or stopped)
+        host_bytes = progress.peaks[1] if fresh_process else None
+        states = gpu_states(session, window) if window else []
         return Record(
             id=self.spec.id,
             status=status,
             error=error,
             spec=self.spec,
             environment=environment.describe(self.device),
-            metrics=self.progress.metrics,
-            stages=self.progress.stages,
-            history=self.progress.history,
-            phases=self.session.phases(),
-            cost=self.cost(self.progress.end or end, fresh_process) if self.progress.begin else None,
+            metrics=progress.metrics,
+            stages=progress.stages,
+            history=progress.history,
+            phases=self.phases or session.phases(),
+            gpus=states,
+            cost=cost(self.spec, progress, session, self.boundary, window, host_bytes) if window else None,
             started=self.started,
-            warnings=self.progress.warnings,
+            warnings=[*progress.warnings, *(remarks(progress, states, window) if window else [])],
+            trace=next((meter.watch.trace() for meter in self.meters if meter.watch is not None), None),
         )
 
-    def warm_up(self, data: Data) -> list[int]:
-        """Steps on a throwaway copy: caches and clocks get warm, and torch counts the FLOPs of a step of each stage."""
+    def warm_up(self, data: Data) -> list[StageFlops]:
+        """Steps on a throwaway copy: caches and clocks get warm, and torch counts the FLOPs of each stage."""
         algorithm = build_run(self.spec, self.workload, self.device)
         generator = stream(self.spec.seed, "warm-up")
-        flops = []
+        sample = data.validation.inputs[:EVALUATION_BATCH]
+        found = []
         for stage in algorithm.stages():
             algorithm.entry = 0
             algorithm.begin(stage)
             inputs, targets = next(batches(data.train, self.spec.training.batch_size, generator))
             if keeps(algorithm, self.workload, data.train):
                 inputs, algorithm.entry = algorithm.prefix(inputs), stage.blocks.start
-            with FlopCounterMode(display=False) as counter:
-                algorithm.step(inputs, targets)
-            flops.append(counter.get_total_flops())
+            step = flops_of(lambda: algorithm.step(inputs, targets))  # noqa: B023 (called at once)
+            predict = flops_of(lambda: algorithm.predict(sample))
+            found.append(StageFlops(step, predict * len(data.validation) // len(sample)))
             for _ in range(self.spec.measurement.warmup_steps):
                 algorithm.step(inputs, targets)
-        return flops
+        return found
 
-    def measure_idle(self) -> None:
-        """Power of the device at rest with everything loaded, where anything is measured; trials do without."""
+    def measure_idle(self) -> float | None:
+        """Watts of the device at rest with everything loaded, where anything is measured; trials do without."""
         seconds = self.spec.measurement.idle_seconds
         if seconds <= 0 or self.spec.role == "trial" or not any(m.quality == "measured" for m in self.meters):
-            return
-        begin = self.session.phase("idle")
-        time.sleep(seconds)
-        end = self.session.phase("setup")
-        joules, quality = boundary_joules(self.session.window(begin, end), self.boundary)
-        if joules is not None and quality == "measured":
-            self.progress.idle_watts = joules / (end.time - begin.time)
+            return None
+        return idle_watts(self.session, self.boundary, seconds)
 
-    def train(self, algorithm: Algorithm, data: Data, flops: list[int]) -> None:
-        """All stages, one after another, inside one window."""
+    def repeated(self, window: Window, data: Data, flops: list[StageFlops]) -> Window:
+        """The window, or where it was too short for the counter another one with enough trainings like it."""
+        session, first = self.session, self.progress
+        if self.spec.role == "trial":
+            return window
+        trainings = repeats_needed(window.readings(session), window, self.meters, self.boundary)
+        if trainings == 1:
+            return window
+        listener, self.on_evaluation = self.on_evaluation, None
+        begin = session.begin_at_rest("train")
+        self.phases = session.phases()
+        for _ in range(trainings):
+            self.progress = Progress(begin=begin)
+            self.stages(build_run(self.spec, self.workload, self.device), data, flops)
+        end = self.progress.end or session.phase("train")
+        rested = session.rest()
+        self.progress, self.on_evaluation = first, listener
+        return Window(begin, end, rested, trainings)
+
+    def train(self, algorithm: Algorithm, data: Data, flops: list[StageFlops]) -> Window:
+        """All stages inside one window that opens and closes at rest."""
+        trained = {id(p): p.numel() for s in algorithm.stages() for p in self.begin(algorithm, s)}
+        self.progress.parameters = sum(trained.values())
+        reset_peaks(self.device)
+        begin = self.progress.begin = self.session.begin_at_rest("train")
+        self.stages(algorithm, data, flops)
+        end = self.progress.end or begin
+        return Window(begin, end, self.session.rest())
+
+    def stages(self, algorithm: Algorithm, data: Data, flops: list[StageFlops]) -> None:
+        """All stages, one after another."""
         order = stream(self.spec.seed, "order")
         stages = algorithm.stages()
         limits = epoch_limits([stage.max_epochs for stage in stages], self.spec.training)
-        trained = {id(p): p.numel() for s in stages for p in self.begin(algorithm, s)}
-        self.progress.parameters = sum(trained.values())
-        reset_peaks(self.device)
-        self.progress.begin = self.session.phase("train")
-        for stage, limit, flops_per_step in zip(stages, limits, flops, strict=True):
+        for stage, limit, counted in zip(stages, limits, flops, strict=True):
             algorithm.begin(stage)
             data = carried(algorithm, self.workload, data)
-            goes_on = self.train_stage(algorithm, data, stage, limit, flops_per_step, order)
+            goes_on = self.train_stage(algorithm, data, stage, limit, counted, order)
             self.progress.peaks = peak_device_bytes(self.device), peak_host_bytes()
             if not goes_on:
                 break
@@ -251,7 +227,7 @@ class Run:
         return [p for group in groups for p in group["params"]]
 
     def train_stage(
-        self, algorithm: Algorithm, data: Data, stage: Stage, limit: int, flops_per_step: int, order: torch.Generator
+        self, algorithm: Algorithm, data: Data, stage: Stage, limit: int, flops: StageFlops, order: torch.Generator
     ) -> bool:
         """Epochs until the limit, patience or the target ends them. Returns whether training goes on after it."""
         training, progress = self.spec.training, self.progress
@@ -274,7 +250,7 @@ class Run:
         progress.stages.append(
             StageSummary(
                 name=stage.name, epochs=stopping.epoch, best_epoch=stopping.best_epoch,
-                steps=progress.step - first_step, flops_per_step=flops_per_step,
+                steps=progress.step - first_step, flops_per_step=flops.step, flops_per_validation=flops.validation,
                 stopped_early=stopping.early and not pruned,
             )
         )  # fmt: skip
@@ -320,34 +296,6 @@ class Run:
             test_loss=finite(loss),
             validation_metric=validation,
             validation_accuracy=validation if is_accuracy else None,
-        )
-
-    def cost(self, end: Edge, fresh_process: bool) -> Cost:
-        """What the training window took."""
-        progress, begin = self.progress, self.progress.begin
-        assert begin is not None
-        seconds = end.time - begin.time
-        joules, quality = boundary_joules(self.session.window(begin, end), self.boundary)
-        measured = joules is not None and quality == "measured" and progress.idle_watts is not None
-        flops = sum(stage.steps * stage.flops_per_step for stage in progress.stages)
-        complete = progress.step > 0 and sum(stage.steps for stage in progress.stages) == progress.step
-        return Cost(
-            steps=progress.step,
-            epochs=progress.epoch,
-            samples=progress.step * self.spec.training.batch_size,
-            parameters=progress.parameters,
-            flops_per_step=flops / progress.step if complete else None,
-            flops_total=flops if complete else None,
-            peak_flops_per_second=progress.peak_flops_per_second,
-            train_seconds=seconds,
-            train_joules=joules,
-            train_joules_net=joules - progress.idle_watts * seconds if measured else None,  # type: ignore[operator]
-            joules_quality=quality,
-            boundary=list(self.boundary),
-            idle_watts=progress.idle_watts,
-            peak_device_bytes=progress.peaks[0],
-            peak_host_bytes=progress.peaks[1] if fresh_process else None,
-            carbon=carbon_of(joules, self.spec.measurement),
         )
 
 

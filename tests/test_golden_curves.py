@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bpfree import assembly, stopping, trainer, workloads
+from bpfree import assembly, passes, stopping, workloads
 
 GOLDEN = Path(__file__).parent / "golden"
 STEPS, BATCH, TOLERANCE = 20, 32, 1e-3
@@ -43,7 +43,7 @@ def losses(algorithm, settings):
     values = assembly.resolve(algorithm, "adamw", settings)
     built = assembly.build(workload, algorithm, "adamw", values, seed=0, device="cpu")
     stages = built.stages()
-    steps = itertools.cycle(trainer.batches(workload.load("cpu").train, BATCH, assembly.stream(0, "order")))
+    steps = itertools.cycle(passes.batches(workload.load("cpu").train, BATCH, assembly.stream(0, "order")))
     found = []
     for stage, share in zip(stages, stopping.shares(STEPS, len(stages)), strict=True):
         built.begin(stage)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bpfree import assembly, trainer, workloads
+from bpfree import assembly, passes, trainer, workloads
 from bpfree.algorithms import ALGORITHMS
 from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
 
@@ -42,7 +42,7 @@ def test_no_step_waits_for_the_gpu(algorithm):
     data = workload.load("cuda:0")
     built = assembly.build_run(spec(algorithm, 1), workload, "cuda:0")
     built.begin(built.stages()[0])
-    inputs, labels = next(trainer.batches(data.train, 32, assembly.stream(0, "order")))
+    inputs, labels = next(passes.batches(data.train, 32, assembly.stream(0, "order")))
     before = [p.clone() for module in built.stages()[0].modules for p in module.parameters()]
     built.step(inputs, labels)
     torch.cuda.synchronize()

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bpfree import algorithms, assembly, trainer, workloads
+from bpfree import algorithms, assembly, passes, trainer, workloads
 from bpfree.errors import RequestError
 from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
 
@@ -198,7 +198,7 @@ def test_data_order_is_the_same_for_every_algorithm(monkeypatch):
 def test_an_epoch_sees_every_sample_at_most_once():
     data = workloads.find("digits-mlp").load("cpu").train
     marked = workloads.Split(torch.arange(len(data)).float()[:, None], data.targets)
-    seen = torch.cat([inputs[:, 0] for inputs, _ in trainer.batches(marked, 32, assembly.stream(0, "order"))])
+    seen = torch.cat([inputs[:, 0] for inputs, _ in passes.batches(marked, 32, assembly.stream(0, "order"))])
     assert len(seen) == 35 * 32 == len(seen.unique())
 
 

@@ -4,9 +4,13 @@ edge            synchronise the device, then read the clock and every meter once
 phase           the time between two edges; neighbours share the edge, so phases add up to the outer window
 resolution      spans · update period / seconds: the worst error that a counter's granularity can make
 unresolved      resolution over 5 %, or a counter that stood still or ran backwards
+at rest         a window whose edges are read while the device idles: the counter has published what came before, and
+                what it counts after the work's end is taken off; the error is then the update period times the power
+                at rest, not that of the work
 """
 
 import math
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +23,22 @@ WORST_RESOLUTION = 0.05
 """A measured window with a larger relative error is unresolved."""
 
 
+SETTLE_SECONDS = 0.25
+"""Two and a half updates of a GPU's counter: by then it has published what came before."""
+JITTER_SECONDS = 0.1
+"""A window opens up to so much later, at random, so that training steps cannot lock to the sensor's period."""
+COARSE_PERIOD = 0.01
+"""Counters that update no faster are read at rest."""
+SHORTEST_SECONDS = 5.0
+"""A window on a coarse counter that is shorter is unresolved: boards do not follow faster."""
+
+
 @dataclass(frozen=True)
 class Edge:
     """One moment at which everything was read."""
 
+    number: int
+    """In the order of reading."""
     time: float
     """Seconds of the session's clock."""
     joules: tuple[float | None, ...]
@@ -48,12 +64,16 @@ class Session:
         meters: Sequence[Meter],
         synchronize: Callable[[], None] = no_device,
         clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.meters = tuple(meters)
         self.synchronize = synchronize
         self.clock = clock
+        self.sleep = sleep
         self.current: str | None = None
         """The phase in progress; None before the first and after `stop`."""
+        self.cpu_seconds = 0.0
+        """What reading the meters has taken of this process."""
         self._edges: list[Edge] = []
         self._spans: dict[str, list[Span]] = {}
 
@@ -84,6 +104,33 @@ class Session:
         self.current = None
         return edge
 
+    def begin_at_rest(self, name: str) -> Edge:
+        """Begin a phase once the device has come to rest, where a counter is coarse.
+
+        Raises
+        ------
+        WorldError
+            A metered device was lost.
+        """
+        if any(coarse(meter) for meter in self.meters):
+            self.phase("settle")
+            self.sleep(SETTLE_SECONDS + random.SystemRandom().uniform(0, JITTER_SECONDS))
+        return self.phase(name)
+
+    def rest(self) -> Edge:
+        """End the current phase, and read again once the counters have published it, where one is coarse.
+
+        Raises
+        ------
+        WorldError
+            A metered device was lost.
+        """
+        edge = self.phase("settle")
+        if any(coarse(meter) for meter in self.meters):
+            self.sleep(SETTLE_SECONDS)
+            edge = self.phase("settle")
+        return edge
+
     def phases(self) -> dict[str, Phase]:
         """Seconds and readings of every phase over all its entries; the current entry counts up to its last edge."""
         ended = {name: [span for span in spans if len(span) > 1] for name, spans in self._spans.items()}
@@ -95,8 +142,21 @@ class Session:
 
     def window(self, begin: Edge, end: Edge) -> list[Reading]:
         """One reading a component between two edges of this session."""
-        first, last = self._edges.index(begin), self._edges.index(end)
-        return self._readings([self._edges[first : last + 1]])
+        return self._readings([self._edges[begin.number : end.number + 1]])
+
+    def window_at_rest(self, begin: Edge, end: Edge, rested: Edge) -> list[Reading]:
+        """One reading a component from `begin` to `end`, by what the counters had published at `rested`.
+
+        `begin` is of `begin_at_rest`, `rested` of `rest`; `end` is the last edge before that.
+        """
+        readings = self.window(begin, end)
+        late = self.window(begin, rested)
+        for index, meter in enumerate(self.meters):
+            if coarse(meter) and meter.watch is not None and rested.time > end.time:
+                tail = meter.watch.watts(end.time, rested.time)
+                if tail is not None and late[index].joules is not None:
+                    readings[index] = _less_tail(late[index], meter.update_period or 0.0, tail, begin, end, rested)
+        return readings
 
     def close(self) -> None:
         """Close all meters."""
@@ -105,7 +165,9 @@ class Session:
 
     def _edge(self) -> Edge:
         self.synchronize()
-        edge = Edge(self.clock(), tuple(meter.read() for meter in self.meters))
+        began = time.thread_time()
+        edge = Edge(len(self._edges), self.clock(), tuple(meter.read() for meter in self.meters))
+        self.cpu_seconds += time.thread_time() - began
         self._edges.append(edge)
         if self.current is not None:
             self._spans[self.current][-1].append(edge)
@@ -113,6 +175,27 @@ class Session:
 
     def _readings(self, spans: Sequence[Span]) -> list[Reading]:
         return [_reading(meter, index, spans) for index, meter in enumerate(self.meters)]
+
+
+def coarse(meter: Meter) -> bool:
+    """Whether a meter's figure updates so slowly that its windows are read at rest."""
+    return meter.quality == "measured" and (meter.update_period or 0.0) >= COARSE_PERIOD
+
+
+def _less_tail(late: Reading, period: float, watts: float, begin: Edge, end: Edge, rested: Edge) -> Reading:
+    """A reading up to `rested`, less what the device took at rest since `end`."""
+    assert late.joules is not None
+    seconds = end.time - begin.time
+    joules = late.joules - watts * (rested.time - end.time)
+    resolution = period * watts / joules if joules > 0 else None
+    quality: Quality = "measured"
+    reason = None
+    if resolution is None or resolution > WORST_RESOLUTION:
+        quality, reason = "unresolved", "the work took hardly more than rest: the counter cannot tell them apart"
+    elif seconds < SHORTEST_SECONDS:
+        quality = "unresolved"
+        reason = f"a window of {seconds:.3g} s, where {SHORTEST_SECONDS:g} s are needed on such a counter"
+    return late.model_copy(update={"joules": joules, "resolution": resolution, "quality": quality, "reason": reason})
 
 
 def _seconds(spans: Sequence[Span]) -> float:

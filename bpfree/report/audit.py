@@ -13,7 +13,8 @@ from typing import Any
 
 from bpfree.records import Record
 from bpfree.report import form
-from bpfree.report.summary import Method, Summary, accuracy_of, joules_of, seconds_of
+from bpfree.report.quantities import accuracy_of, joules_of, seconds_of
+from bpfree.report.summary import Method, Summary
 from bpfree.statistics import Comparison
 
 RATIOS = ("energy", "steps", "time per step", "power")

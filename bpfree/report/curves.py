@@ -9,7 +9,8 @@ import altair as alt
 from bpfree.records import Evaluation, Record
 from bpfree.report import form
 from bpfree.report.drawing import HEIGHT, WIDTH, Figure, render, scale
-from bpfree.report.summary import Method, Workload, joules_of
+from bpfree.report.quantities import joules_of
+from bpfree.report.summary import Method, Workload
 
 POINTS = 120
 """A curve has no more: a longer history is thinned, its ends kept."""

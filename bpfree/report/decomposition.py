@@ -10,7 +10,8 @@ import altair as alt
 
 from bpfree.report import form
 from bpfree.report.drawing import INK, MUTED, WIDTH, Figure, render, scale
-from bpfree.report.summary import Method, Workload, seconds_per_step
+from bpfree.report.quantities import limit_per_step, seconds_per_step
+from bpfree.report.summary import Method, Workload
 from bpfree.statistics import Comparison
 
 FACTORS = ("steps", "time per step", "power")
@@ -115,14 +116,6 @@ def factor_row(m: Method, workload: Workload) -> dict[str, Any]:
         "limit": form.number(limit and 1000 * limit),
         "distance": f"{form.digits(step / limit, 2)}\u00a0×" if step and limit else form.ABSENT,
     }
-
-
-def limit_per_step(record: Any) -> float | None:
-    """Seconds that the arithmetic of a mean step takes at the device's limit."""
-    cost = record.cost
-    if not cost or not cost.flops_per_step or not cost.peak_flops_per_second:
-        return None
-    return float(cost.flops_per_step / cost.peak_flops_per_second)
 
 
 def mean(m: Method, figure: Any) -> float | None:

@@ -10,7 +10,8 @@ from bpfree.report import form
 from bpfree.report.curves import curves_by_epoch, curves_by_joules
 from bpfree.report.decomposition import waterfall
 from bpfree.report.drawing import HEIGHT, INK, PAPER, WIDTH, Figure, render, scale
-from bpfree.report.summary import Method, Summary, Workload, joules_of
+from bpfree.report.quantities import joules_of
+from bpfree.report.summary import Method, Summary, Workload
 
 NAMES_WIDTH = 130
 """Room for the methods' names beside bars, whatever font the page is shown in."""

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from bpfree.records import Record
-from bpfree.report import answer, audit, decomposition, drawing, figures, form, reaching
+from bpfree.report import answer, audit, decomposition, drawing, figures, form, quantities, reaching
 from bpfree.report.summary import Method, Summary, Workload, imported, summarise
 from bpfree.results import ResultsFolder
 from bpfree.statistics import SIGN_FLIP_SEEDS
@@ -181,7 +181,10 @@ def ledger_row(m: Method) -> dict[str, Any]:
         "steps": mean([c.steps for c in costs]),
         "parameters": mean([c.parameters for c in costs]),
         "flops_per_step": mean([c.flops_per_step / 1e6 if c.flops_per_step else None for c in costs]),
-        "flops_total": mean([c.flops_total / 1e12 if c.flops_total else None for c in costs]),
+        "flops_total": mean([f / 1e12 if (f := quantities.flops_of(r)) else None for r in m.completed]),
+        "speed": mean([f / 1e9 if (f := quantities.flops_per_second(r)) else None for r in m.completed]),
+        "per_sample": mean([f * 1e3 if (f := quantities.joules_per_sample(r)) else None for r in m.completed]),
+        "per_flop": mean([f * 1e9 if (f := quantities.joules_per_flop(r)) else None for r in m.completed]),
         "joules": form.number(m.joules.estimate if m.joules else None),
         "to_best": form.number(m.joules_to_best.estimate if m.joules_to_best else None),
         "limit": ", ".join(sorted({limit(r) for r in m.records})) or form.ABSENT,

@@ -9,7 +9,8 @@ from typing import Any
 
 from bpfree.records import Evaluation, Record
 from bpfree.report import form
-from bpfree.report.summary import Method, Target, Workload, joules_of
+from bpfree.report.quantities import joules_of
+from bpfree.report.summary import Method, Target, Workload
 from bpfree.statistics import by_seed, mean_interval
 
 Figure = Callable[[Record, Evaluation], float | None]

@@ -9,6 +9,16 @@ from typing import Any
 
 from bpfree.errors import WorldError
 from bpfree.records import Record, TrainingSettings, TunedCell, cell_name
+from bpfree.report.quantities import (
+    accuracy_of,
+    co2e_grams_of,
+    flops_of,
+    joules_of,
+    joules_to_best,
+    seconds_of,
+    seconds_per_step,
+    watts_of,
+)
 from bpfree.results import ResultsFolder
 from bpfree.statistics import (
     Comparison,
@@ -162,52 +172,6 @@ def alike(records: Sequence[Record], name: str) -> bool:
     return len({frozenset(of_cell) for of_cell in values.values()}) <= 1
 
 
-def accuracy_of(record: Record) -> float | None:
-    """The workload's metric on the test set."""
-    return record.metrics.test_metric
-
-
-def joules_of(record: Record) -> float | None:
-    """Joules of the training window, if they may enter a claim: an unresolved reading may not."""
-    cost = record.cost
-    return cost.train_joules if cost and cost.joules_quality in ("measured", "modelled") else None
-
-
-def seconds_of(record: Record) -> float | None:
-    """Seconds of the training window."""
-    return record.cost.train_seconds if record.cost else None
-
-
-def seconds_per_step(record: Record) -> float | None:
-    """Of the training window, validation included, over its steps."""
-    return record.cost.train_seconds / record.cost.steps if record.cost and record.cost.steps else None
-
-
-def co2e_grams_of(record: Record) -> float | None:
-    """Emissions of the training window."""
-    return record.cost.carbon.co2e_kg * 1000 if record.cost and record.cost.carbon else None
-
-
-def joules_to_best(record: Record) -> float | None:
-    """Joules spent up to the best epoch of each stage, summed over the stages; None where the history lacks them."""
-    if joules_of(record) is None:
-        return None
-    spent = {e.epoch: e.joules for e in record.history} | {0: 0.0}
-    total, before = 0.0, 0
-    for stage in record.stages:
-        best, start = spent.get(before + stage.best_epoch), spent.get(before)
-        if best is None or start is None:
-            return None
-        total, before = total + best - start, before + stage.epochs
-    return total if record.stages else None
-
-
-def watts_of(record: Record) -> float | None:
-    """Mean power of the training window."""
-    joules, seconds = joules_of(record), seconds_of(record)
-    return joules / seconds if joules and seconds else None
-
-
 def summarise(path: Path) -> Summary:
     """The summary of a results folder.
 
@@ -358,7 +322,7 @@ def compare(method: Method, quality: str, confidence: float) -> None:
         "steps": factor(lambda r: r.cost.steps if r.cost else None),
         "time per step": factor(seconds_per_step),
         "power": factor(watts_of) if compared else None,
-        "FLOPs": factor(lambda r: r.cost.flops_total if r.cost else None),
+        "FLOPs": factor(flops_of),
         "time": against(seconds_of, ratio_of),
     }
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 from torch.testing import assert_close
 
-from bpfree import assembly, trainer, workloads
+from bpfree import assembly, passes, workloads
 from bpfree.algorithms.forward_forward import ForwardForward, image_shape
 from bpfree.errors import RequestError
 
@@ -141,8 +141,8 @@ def test_digits_are_read_out_far_above_chance():
     algorithm = assembly.build(workload, "forward_forward", "adamw", values, seed=0, device="cpu")
     data, order = workload.load("cpu"), assembly.stream(0, "order")
     algorithm.begin(algorithm.stages()[0])
-    losses = [algorithm.step(*b) for _ in range(8) for b in trainer.batches(data.train, 32, order)]
+    losses = [algorithm.step(*b) for _ in range(8) for b in passes.batches(data.train, 32, order)]
     assert 200 < len(losses) < 400
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20]), "the blocks learn to tell images from mixtures"
-    accuracy, _ = trainer.evaluate(algorithm, workload, data.validation)
+    accuracy, _ = passes.evaluate(algorithm, workload, data.validation)
     assert accuracy > 0.6  # chance: 0.1

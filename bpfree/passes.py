@@ -1,0 +1,67 @@
+"""Passes over data: batches in random order, evaluation, and the outputs of finished blocks where they are kept."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bpfree.algorithms import Algorithm
+from bpfree.workloads import Data, Split, Workload
+
+EVALUATION_BATCH = 1000
+
+
+def batches(data: Split, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """One epoch in a new random order. The last, partial batch is left out: every step has the same shape."""
+    n = len(data)
+    order = torch.randperm(n, generator=generator).to(data.targets.device)
+    for start in range(0, n - n % size, size):
+        index = order[start : start + size]
+        yield data.inputs[index], data.targets[index]
+
+
+@torch.no_grad()
+def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[float, float]:
+    """Metric and loss over a split, in evaluation mode; read from the device once."""
+    algorithm.evaluation_mode()
+    totals = torch.zeros(2, dtype=torch.float64, device=data.targets.device)
+    for start in range(0, len(data), EVALUATION_BATCH):
+        targets = data.targets[start : start + EVALUATION_BATCH]
+        scores = algorithm.predict(data.inputs[start : start + EVALUATION_BATCH])
+        values = torch.stack([workload.metric.of(scores, targets), workload.loss(scores, targets)])
+        totals += values.double() * len(targets)
+    algorithm.training_mode()
+    metric, loss = (totals / len(data)).tolist()
+    return metric, loss
+
+
+@torch.no_grad()
+def keeps(algorithm: Algorithm, workload: Workload, data: Split) -> bool:
+    """Whether the outputs of finished blocks are to be kept, and half of the free memory is enough.
+
+    Where it will not, or the inputs are augmented anew in every epoch, steps go on computing them.
+    """
+    if workload.augment or not algorithm.caches:
+        return False
+    needed = algorithm.prefix(data.inputs[:1]).nbytes * len(data)
+    return needed <= free_bytes(data.inputs.device) / 2
+
+
+@torch.no_grad()
+def carried(algorithm: Algorithm, workload: Workload, data: Data) -> Data:
+    """The training set as the first block in training sees it, where the outputs of finished blocks are kept."""
+    if not keeps(algorithm, workload, data.train):
+        return data
+    inputs, size = data.train.inputs, EVALUATION_BATCH
+    parts = [algorithm.prefix(inputs[start : start + size]) for start in range(0, len(inputs), size)]
+    algorithm.entry = algorithm.stage.blocks.start
+    return replace(data, train=Split(torch.cat(parts), data.train.targets))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a tensor on this device may still take."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

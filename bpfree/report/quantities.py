@@ -1,0 +1,81 @@
+"""What a record says, as single figures: None where it does not say it, or where it may not enter a claim."""
+
+from bpfree.records import Record
+
+
+def accuracy_of(record: Record) -> float | None:
+    """The workload's metric on the test set."""
+    return record.metrics.test_metric
+
+
+def joules_of(record: Record) -> float | None:
+    """Joules of the training window, if they may enter a claim: an unresolved reading may not."""
+    cost = record.cost
+    return cost.train_joules if cost and cost.joules_quality in ("measured", "modelled") else None
+
+
+def seconds_of(record: Record) -> float | None:
+    """Seconds of the training window."""
+    return record.cost.train_seconds if record.cost else None
+
+
+def seconds_per_step(record: Record) -> float | None:
+    """Of the training window, validation included, over its steps."""
+    return record.cost.train_seconds / record.cost.steps if record.cost and record.cost.steps else None
+
+
+def co2e_grams_of(record: Record) -> float | None:
+    """Emissions of the training window."""
+    return record.cost.carbon.co2e_kg * 1000 if record.cost and record.cost.carbon else None
+
+
+def joules_to_best(record: Record) -> float | None:
+    """Joules spent up to the best epoch of each stage, summed over the stages; None where the history lacks them."""
+    if joules_of(record) is None:
+        return None
+    spent = {e.epoch: e.joules for e in record.history} | {0: 0.0}
+    total, before = 0.0, 0
+    for stage in record.stages:
+        best, start = spent.get(before + stage.best_epoch), spent.get(before)
+        if best is None or start is None:
+            return None
+        total, before = total + best - start, before + stage.epochs
+    return total if record.stages else None
+
+
+def watts_of(record: Record) -> float | None:
+    """Mean power of the training window."""
+    joules, seconds = joules_of(record), seconds_of(record)
+    return joules / seconds if joules and seconds else None
+
+
+def flops_of(record: Record) -> float | None:
+    """FLOPs of the training window, as counted: of the steps, and of the validations where these were counted too."""
+    cost = record.cost
+    return cost.flops_total + (cost.flops_validation or 0) if cost and cost.flops_total else None
+
+
+def flops_per_second(record: Record) -> float | None:
+    """Achieved over the training window."""
+    flops, seconds = flops_of(record), seconds_of(record)
+    return flops / seconds if flops and seconds else None
+
+
+def limit_per_step(record: Record) -> float | None:
+    """Seconds that a step, with its share of validation, takes at the device's arithmetic limit."""
+    cost, flops = record.cost, flops_of(record)
+    if not cost or not flops or not cost.peak_flops_per_second or not cost.steps:
+        return None
+    return flops / cost.steps / cost.peak_flops_per_second
+
+
+def joules_per_sample(record: Record) -> float | None:
+    """Joules of the training window over the samples that its steps saw."""
+    joules, cost = joules_of(record), record.cost
+    return joules / cost.samples if joules is not None and cost and cost.samples else None
+
+
+def joules_per_flop(record: Record) -> float | None:
+    """Joules of the training window over its FLOPs."""
+    joules, flops = joules_of(record), flops_of(record)
+    return joules / flops if joules is not None and flops else None
