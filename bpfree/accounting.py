@@ -59,7 +59,8 @@ class Progress:
     idle_watts: float | None = None
     idle_watts_after: float | None = None
     peak_flops_per_second: float | None = None
-    parameters: int = 0
+    trained: dict[int, int] = field(default_factory=dict)
+    """Sizes of the parameters that were trained, by identity."""
     peaks: tuple[int | None, int | None] = (None, None)
     """Peak bytes of device and host since training began."""
     begin: Edge | None = None
@@ -99,13 +100,13 @@ def cost(
         net = joules - progress.idle_watts * seconds
     stages = progress.stages
     complete = progress.step > 0 and sum(stage.steps for stage in stages) == progress.step
-    flops = sum(stage.steps * stage.flops_per_step for stage in stages) if complete else None
+    flops = sum(s.steps * s.flops_per_step + s.flops_carried for s in stages) if complete else None
     watches = [meter.watch.cpu_seconds for meter in session.meters if meter.watch is not None]
     return Cost(
         steps=progress.step,
         epochs=progress.epoch,
         samples=progress.step * spec.training.batch_size,
-        parameters=progress.parameters,
+        parameters=sum(progress.trained.values()),
         flops_per_step=flops / progress.step if flops is not None else None,
         flops_total=flops,
         flops_validation=sum(stage.epochs * stage.flops_per_validation for stage in stages) if complete else None,

@@ -113,10 +113,13 @@ def find_device(wanted: str) -> str:
 
 
 @contextmanager
-def metering(device: str) -> Iterator[list[Meter]]:
-    """The meters of a run's device, open; a GPU is named by its UUID, since NVML counts otherwise than CUDA."""
+def metering(device: str, cpu_watts: float | None = None) -> Iterator[list[Meter]]:
+    """The meters of a run's device, open; a GPU is named by its UUID, since NVML counts otherwise than CUDA.
+
+    `cpu_watts` are those of the whole CPU, where its energy is modelled.
+    """
     uuid = None if device == "cpu" else str(torch.cuda.get_device_properties(device).uuid)
-    meters = open_meters(device, uuid)
+    meters = open_meters(device, uuid, cpu_watts=cpu_watts)
     try:
         yield meters
     finally:

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that `bpfree --help` ans
 import io
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +44,14 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="A hyperparameter, 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, max=4, help="Trials at a time; default: cores on CPU, at most 4, else 1.")
+]
+Country = Annotated[str | None, typer.Option(help="ISO alpha-3 code for CO2e, e.g. FRA.")]
+Region = Annotated[str | None, typer.Option(help="A part of the country with a factor of its own, e.g. california.")]
+CpuWatts = Annotated[
+    float | None, typer.Option(help="Of the whole CPU under load, where its energy is modelled; else a table's.")
+]
+CodeCarbonCsv = Annotated[
+    Path | None, typer.Option("--codecarbon-csv", help="Append a row to this file, in the format of CodeCarbon's.")
 ]
 StudyFile = Annotated[Path, typer.Argument(help="A study file, e.g. studies/quickstart.toml.")]
 RESULTS = Path("results")
@@ -92,7 +101,10 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 128,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without improvement that end a stage.")] = 5,
     settings: Set = None,
-    country: Annotated[str | None, typer.Option(help="ISO alpha-3 code for CO2e, e.g. FRA.")] = None,
+    country: Country = None,
+    region: Region = None,
+    cpu_watts: CpuWatts = None,
+    codecarbon_csv: CodeCarbonCsv = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     results: Results = RESULTS,
@@ -100,20 +112,23 @@ def train(
 ) -> None:
     """Train one network with one algorithm and print its record."""
     from bpfree import assembly, trainer, workloads
-    from bpfree.meters import intensity
+    from bpfree.export import emission
+    from bpfree.measuring import checked_settings
+    from bpfree.meters import codecarbon_csv as codecarbon
     from bpfree.progress import evaluation_line, result_line
-    from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
+    from bpfree.records import RunSpec, TrainingSettings
     from bpfree.results import ResultsFolder
 
     assembly.check_compatible(algorithm, workloads.find(workload), batch_size)
     hyperparameters = assembly.resolve(algorithm, optimizer, parse_settings(settings))
-    if country is not None:
-        intensity(country)
+    measurement = checked_settings(country=country, region=region, cpu_watts=cpu_watts)
+    if codecarbon_csv:
+        codecarbon.check(codecarbon_csv)
     torch_device = assembly.find_device(device)
     spec = RunSpec(
         workload=workload, algorithm=algorithm, optimizer=optimizer, hyperparameters=hyperparameters, seed=seed,
         training=TrainingSettings(max_epochs=epochs, batch_size=batch_size, patience=patience, min_delta=0.0),
-        measurement=MeasurementSettings(country=country),
+        measurement=measurement,
         device="cpu" if torch_device == "cpu" else "cuda",
     )  # fmt: skip
     folder = ResultsFolder(results / "train")
@@ -123,6 +138,8 @@ def train(
         on_evaluation=lambda evaluation: err.print(evaluation_line(evaluation), soft_wrap=True),
     )  # fmt: skip
     path = folder.write(record)
+    if codecarbon_csv and (row := emission(record, "bpfree train")):
+        codecarbon.append(codecarbon_csv, row)
     if as_json:
         print_json(record.model_dump(mode="json"))
     else:
@@ -315,22 +332,25 @@ def report(
 @app.command()
 def export(
     file: StudyFile,
-    format: Annotated[str, typer.Option("--format", help="json or csv.")] = "csv",
+    format: Annotated[str, typer.Option("--format", help="csv, json, or codecarbon: final runs alone.")] = "csv",
     results: Results = RESULTS,
 ) -> None:
-    """Print all records of a study: a JSON list, or CSV with one row a run."""
-    from bpfree.export import to_csv
+    """Print all records of a study: a JSON list, or CSV with one row a run; or its final runs as CodeCarbon's CSV."""
+    from bpfree.export import to_codecarbon, to_csv
     from bpfree.results import ResultsFolder
     from bpfree.study import load
 
-    if format not in ("json", "csv"):
-        raise RequestError(f"unknown format '{format}': choose json or csv")
-    folder = ResultsFolder(results / load(file).name)
+    if format not in ("codecarbon", "json", "csv"):
+        raise RequestError(f"unknown format '{format}': choose codecarbon, json or csv")
+    study = load(file)
+    folder = ResultsFolder(results / study.name)
     records = list(folder.records())
     if not records:
         raise RequestError(f"no records in {folder.path}: run `bpfree study {file}` first, or name --results")
     if format == "json":
         print_json([record.model_dump(mode="json") for record in records])
+    elif format == "codecarbon":
+        sys.stdout.write(to_codecarbon([record for record in records if record.spec.role == "final"], study.name))
     else:
         sys.stdout.write(to_csv(records))
 
@@ -344,16 +364,17 @@ def targets(
     """Derive the targets of a study's workloads from its tuned baseline."""
     from dataclasses import asdict
 
-    from bpfree import targets
+    from bpfree.deriving import derive
     from bpfree.results import ResultsFolder
+    from bpfree.targets import merge, written
 
-    found = targets.derive(ResultsFolder(folder))
+    found = derive(ResultsFolder(folder))
     if output:
-        targets.write(output, found)
+        merge(output, found)
     if as_json:
         print_json({name: asdict(target) for name, target in found.items()})
     else:
-        out.print(targets.merged("", found), end="")
+        out.print(written(found), end="")
 
 
 @imports.command()
@@ -369,6 +390,42 @@ def published(
     folder = results / STUDY
     out.print(f"{len(records)} runs on {len(workloads)} workloads are in {folder}")
     out.print(f"next: bpfree report {folder}")
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def measure(
+    command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND...", help="And its arguments.")] = None,
+    country: Country = None,
+    region: Region = None,
+    carbon_intensity: Annotated[
+        float | None, typer.Option(help="g CO2e per kWh, in the place of the country's.")
+    ] = None,
+    pue: Annotated[float, typer.Option(help="Facility energy over device energy.")] = 1.0,
+    cpu_watts: CpuWatts = None,
+    codecarbon_csv: CodeCarbonCsv = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a command and tell what it took, on stderr; its output and its exit status are passed on.
+
+    With --json one document goes to stdout, and the command's own output to stderr.
+    """
+    if not command:
+        raise RequestError("there is no command to measure: bpfree measure -- COMMAND...")
+    from bpfree.measuring import checked_settings, measure_command
+
+    settings = checked_settings(
+        country=country, region=region, carbon_intensity=carbon_intensity, pue=pue, cpu_watts=cpu_watts
+    )
+    stdout = sys.stderr if as_json else sys.stdout
+    measurement, status = measure_command(command, settings, codecarbon_csv, stdout.fileno())
+    if as_json:
+        print_json({"command": command, "exit_status": status, **measurement.measured.document()})
+    else:
+        err.print(f"bpfree: `{shlex.join(command)}` ended with exit status {status}", soft_wrap=True)
+        err.print(measurement.summary(), soft_wrap=True)
+    measurement.write_csv()
+    sys.stdout.flush()
+    raise SystemExit(status)  # not typer.Exit, of which 130 would be read as our own interruption
 
 
 @app.command()

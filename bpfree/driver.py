@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bpfree.errors import RequestError
 from bpfree.records import MeasurementSettings, Record, RunSpec, TunedCell
@@ -156,14 +156,18 @@ def known_cells(planned: "Plan", places: Places) -> dict[str, TunedCell]:
     from bpfree.following import take_over
     from bpfree.tuning import digest
 
-    found, follows = {}, planned.study.follows
+    found, passes, follows = {}, {}, planned.study.follows
+    stored = {cell.name: places.folder.tuned(cell.name) for cell in planned.cells}
     for cell in planned.cells:
-        tuned = places.folder.tuned(cell.name)
+        tuned = stored[cell.name]
         if tuned and tuned.digest == digest(planned, cell):
             found[cell.name] = tuned
-        elif follows:
-            other = ResultsFolder(places.folder.path.parent / follows)
-            found[cell.name] = take_over(planned, cell, other)
+            passes[cell.workload] = tuned.matched_passes
+    for cell in planned.cells if follows else []:
+        if cell.name not in found:
+            other = ResultsFolder(places.folder.path.parent / str(follows))
+            taken = found[cell.name] = take_over(planned, cell, other, passes.get(cell.workload))
+            passes[cell.workload] = taken.matched_passes
     return found
 
 
@@ -202,18 +206,26 @@ def warm(places: Places) -> "LocalExecutor":
 
 
 @contextmanager
-def opened(study: Study, places: Places) -> "Iterator[Plan]":
-    """The plan of a study, with its data at hand and its folder locked."""
+def opened(study: Study, places: Places) -> "Iterator[tuple[Plan, dict[str, TunedCell]]]":
+    """The plan of a study and the cells that are tuned already, with its data at hand and its folder locked.
+
+    Nothing is written before the request has been checked.
+    """
     from bpfree.planning import plan
 
     planned = plan(study, places.kind)
     if any(record.spec.role == "imported" for record in places.folder.finals()):
         raise RequestError(f"{places.folder.path} holds imported runs: give the study another name, or --results")
+    known_cells(planned, places)
     fetch_data(study, places.data_dir)
     lock = places.folder.lock()
     try:
+        tuned = known_cells(planned, places)
         places.folder.write_text("study.toml", to_toml(study))
-        yield planned
+        for cell in tuned.values():
+            if cell.taken_from:
+                places.folder.write_tuned(cell)
+        yield planned, tuned
     finally:
         lock.release()
 
@@ -228,36 +240,16 @@ def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
     DataError, WorldError
         Data cannot be had, the folder cannot be written, or another driver works on it.
     """
-    with opened(study, places) as planned:
+    with opened(study, places) as (planned, tuned):
         if nothing_left(study, places.folder, places.kind) is None:
             (places.folder.path / "plan.json").unlink(missing_ok=True)  # it may be of an earlier form of the study
-        tuned = known_cells(planned, places)
-        for cell in tuned.values():
-            if cell.taken_from:
-                places.folder.write_tuned(cell)
         with warm(places) as executor:
             listener.planned(planned, forecast(planned, tuned, places, executor))
             tune_cells(planned, tuned, places, executor, listener)
         blocks = planned.final_blocks(tuned)
-        places.folder.write_text("plan.json", json.dumps(plan_document(study, places, blocks), indent=1) + "\n")
+        kept = {"digest": study.digest, "device": places.kind, "final_runs": [s.id for block in blocks for s in block]}
+        places.folder.write_text("plan.json", json.dumps(kept, indent=1) + "\n")
         return make_final_runs(blocks, places, listener)
-
-
-def plan_document(study: Study, places: Places, blocks: Sequence[Sequence[RunSpec]]) -> dict[str, Any]:
-    """What the results folder keeps of the plan: the report reads it too."""
-    from bpfree.workloads import find
-
-    targets = {}
-    for workload in (find(entry.name) for entry in study.workloads):
-        if target := workload.target:
-            better = workload.metric.higher_is_better
-            targets[workload.name] = {"value": target.value, "higher_is_better": better}
-    return {
-        "digest": study.digest,
-        "device": places.kind,
-        "final_runs": [spec.id for block in blocks for spec in block],
-        "targets": targets,
-    }
 
 
 def tune_cells(
@@ -281,10 +273,8 @@ def tune_only(study: Study, places: Places, listener: Listener) -> TunedCell:
     RequestError, DataError, WorldError
         As in `run_study`.
     """
-    with opened(study, places) as planned:
-        tuned = known_cells(planned, places)
-        with warm(places) as executor:
-            tune_cells(planned, tuned, places, executor, listener)
+    with opened(study, places) as (planned, tuned), warm(places) as executor:
+        tune_cells(planned, tuned, places, executor, listener)
     (cell,) = tuned.values()
     return cell
 

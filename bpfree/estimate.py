@@ -48,16 +48,17 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
     algorithm = assembly.build_run(spec, workload, device)
     setup_seconds = time.perf_counter() - begin
     epoch_seconds = []
-    batch = next(passes.batches(data.train, spec.training.batch_size, assembly.stream(0, "estimate")))
+    order = assembly.stream(0, "estimate")
+    inputs, targets = next(passes.batches(data.train, spec.training.batch_size, order))
     size = passes.EVALUATION_BATCH
     sample = workloads.Split(data.validation.inputs[:size], data.validation.targets[:size])
-    with assembly.metering(device) as meters:
+    with assembly.metering(device, spec.measurement.cpu_watts) as meters:
         session = assembly.session_of(spec, meters)
         window_begin = session.phase("timed")
         stages = algorithm.stages()
         for stage in stages:
             algorithm.begin(stage)
-            step = median_seconds(lambda: algorithm.step(*batch), session)
+            step = median_seconds(lambda: algorithm.step(workload.transform(inputs, order), targets), session)
             validation = median_seconds(lambda: passes.evaluate(algorithm, workload, sample), session)
             steps = len(data.train) // spec.training.batch_size
             epoch_seconds.append(step * steps + validation * len(data.validation) / len(sample))

@@ -3,8 +3,10 @@
 import csv
 import io
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from bpfree.meters import codecarbon_csv
 from bpfree.records import Record
 
 
@@ -37,3 +39,30 @@ def to_csv(records: Sequence[Record]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def to_codecarbon(records: Sequence[Record], project: str) -> str:
+    """The training windows of runs as CodeCarbon's emissions.csv; a run that has no costs has no row."""
+    rows = [codecarbon_csv.row(found) for record in records if (found := emission(record, project))]
+    return codecarbon_csv.text(rows, codecarbon_csv.columns())
+
+
+def emission(record: Record, project: str) -> codecarbon_csv.Emission | None:
+    """What a row of CodeCarbon's file is made of; None for a run that has no costs."""
+    cost, environment = record.cost, record.environment
+    if cost is None:
+        return None
+    return codecarbon_csv.Emission(
+        project=project,
+        experiment=record.spec.cell,
+        run=record.id,
+        started=datetime.fromisoformat(record.started) if record.started else datetime.fromtimestamp(0, UTC),
+        seconds=cost.train_seconds,
+        readings=cost.readings,
+        joules=cost.train_joules,
+        quality=cost.joules_quality,
+        carbon=cost.carbon,
+        settings=record.spec.measurement,
+        machine=environment,
+        gpu_names=[state.name for state in record.gpus] or [environment[key] for key in ("gpu",) if key in environment],
+    )

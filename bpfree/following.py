@@ -1,6 +1,7 @@
 """Studies that follow another one: its tuned settings are taken over, and its passes where they are to be matched.
 
-Both are fixed when they are first taken over, so that the study that is followed may go on without moving them.
+Both are fixed when they are first taken over, the passes once for all cells of a workload, so that the study that is
+followed may go on without moving them.
 """
 
 import statistics
@@ -10,11 +11,14 @@ from bpfree.errors import RequestError
 from bpfree.planning import Cell, Plan
 from bpfree.records import TunedCell
 from bpfree.results import ResultsFolder
+from bpfree.study import load
 from bpfree.tuning import digest
 
 
-def take_over(plan: Plan, cell: Cell, followed: ResultsFolder) -> TunedCell:
+def take_over(plan: Plan, cell: Cell, followed: ResultsFolder, passes: int | None) -> TunedCell:
     """A cell's settings as the other study tuned them, with what their tuning cost there.
+
+    `passes` are those of the workload's other cells that have been taken over already; None if there are none.
 
     Raises
     ------
@@ -25,33 +29,35 @@ def take_over(plan: Plan, cell: Cell, followed: ResultsFolder) -> TunedCell:
     if theirs is None:
         raise unfinished(plan, followed, f"it has not tuned {cell.name}")
     values = {**theirs.hyperparameters, **cell.fixed}
+    matched = cell.training.matched_passes
     return theirs.model_copy(
         update={
             "digest": digest(plan, cell),
             "hyperparameters": assembly.resolve(cell.algorithm, cell.optimizer, values),
             "taken_from": plan.study.follows,
-            "matched_passes": baseline_passes(plan, cell, followed) if cell.training.matched_passes else None,
+            "matched_passes": (passes or baseline_passes(plan, cell.workload, followed)) if matched else None,
         }
     )
 
 
-def baseline_passes(plan: Plan, cell: Cell, followed: ResultsFolder) -> int:
-    """The median number of epochs, rounded down, that the baseline's final runs took on the cell's workload.
-
-    Where the other study has the baseline with several optimizers, those with the cell's own count.
+def baseline_passes(plan: Plan, workload: str, followed: ResultsFolder) -> int:
+    """The median number of epochs, rounded down, that the baseline's final runs took on a workload.
 
     Raises
     ------
     RequestError
-        Its final runs are not all there.
+        Those runs are not all there.
     """
-    study = plan.study
-    ended = [record for record in followed.finals() if record.status == "completed"]
-    runs = [r for r in ended if (r.spec.workload, r.spec.method) == (cell.workload, study.baseline)]
-    alike = [record for record in runs if record.spec.optimizer == cell.optimizer] or runs
-    if not alike:
-        raise unfinished(plan, followed, f"{study.baseline}'s final runs on {cell.workload} are not all there")
-    return int(statistics.median(record.cost.epochs for record in alike if record.cost))
+    baseline = plan.study.baseline
+    planned = [followed.record(str(run)) for run in followed.plan().get("final_runs", [])]
+    runs = [r for r in planned if r and (r.spec.workload, r.spec.method) == (workload, baseline)]
+    ended = [r for r in runs if r.final]
+    wanted = len(load(followed.path / "study.toml").seeds) if runs else 0
+    epochs = [r.cost.epochs for r in ended if r.status == "completed" and r.cost]
+    if len(ended) < wanted or not epochs:
+        reason = f"{len(ended)} of {wanted} final runs of {baseline} on {workload} have ended"
+        raise unfinished(plan, followed, reason if wanted else f"no final run of {baseline} on {workload} was made")
+    return int(statistics.median(epochs))
 
 
 def unfinished(plan: Plan, followed: ResultsFolder, reason: str) -> RequestError:

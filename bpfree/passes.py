@@ -38,22 +38,20 @@ def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[flo
 
 
 @torch.no_grad()
-def keeps(algorithm: Algorithm, workload: Workload, data: Split) -> bool:
-    """Whether the outputs of finished blocks are to be kept, and half of the free memory is enough.
+def keeps(algorithm: Algorithm, workload: Workload, inputs: Tensor, samples: int) -> bool:
+    """Whether the outputs of finished blocks for so many samples like these are to be kept.
 
-    Where it will not, or the inputs are augmented anew in every epoch, steps go on computing them.
+    They are where the algorithm asks for it and half of the free memory is enough. Where it is not, or the inputs are
+    augmented anew in every epoch, steps go on computing them.
     """
     if workload.augment or not algorithm.caches:
         return False
-    needed = algorithm.prefix(data.inputs[:1]).nbytes * len(data)
-    return needed <= free_bytes(data.inputs.device) / 2
+    return algorithm.prefix(inputs[:1]).nbytes * samples <= free_bytes(inputs.device) / 2
 
 
 @torch.no_grad()
-def carried(algorithm: Algorithm, workload: Workload, data: Data) -> Data:
-    """The training set as the first block in training sees it, where the outputs of finished blocks are kept."""
-    if not keeps(algorithm, workload, data.train):
-        return data
+def carried(algorithm: Algorithm, data: Data) -> Data:
+    """The training set as the first block in training sees it, which steps then enter at that block."""
     inputs, size = data.train.inputs, EVALUATION_BATCH
     parts = [algorithm.prefix(inputs[start : start + size]) for start in range(0, len(inputs), size)]
     algorithm.entry = algorithm.stage.blocks.start

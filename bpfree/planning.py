@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from bpfree import assembly, workloads
 from bpfree.errors import RequestError
-from bpfree.meters import intensity
+from bpfree.meters.carbon import factor_of
 from bpfree.records import RunSpec, TrainingSettings, TunedCell, cell_name
 from bpfree.study import Device, Study, Training
+from bpfree.targets import FILE
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Plan:
         """A final run of a cell."""
         replaced: dict[str, Any] = {}
         if tuned.matched_passes is not None:  # no early stop
-            replaced = {"max_epochs": tuned.matched_passes, "patience": tuned.matched_passes}
+            passes = tuned.matched_passes
+            replaced = {"max_epochs": passes, "patience": passes, "epochs_per_stage": None}
         if cell.training.stop_at_target:
             replaced["target"] = target_of(cell.workload)
         return self.spec(cell, tuned.hyperparameters, seed, "final", cell.training.settings(**replaced))
@@ -96,8 +98,7 @@ def plan(study: Study, device: Device) -> Plan:
         An unknown name, a value out of bounds, an algorithm that a workload's network does not suit, a workload
         without the target that it is to reach, or a pruner with an algorithm of several stages.
     """
-    if study.measurement.country or study.measurement.carbon_intensity is not None:
-        intensity(study.measurement.country, study.measurement.carbon_intensity)
+    factor_of(study.measurement.settings())
     if device == "cpu" and "gpu" in (study.measurement.boundary or []):
         raise RequestError("boundary names gpu, but the study runs on the CPU: leave it out or choose --device cuda")
     cells = []
@@ -126,7 +127,10 @@ def target_of(workload: str) -> float:
     """
     target = workloads.find(workload).target
     if target is None:
-        raise RequestError(f"{workload} has no target: derive one with `bpfree targets`, or leave out stop_at_target")
+        raise RequestError(
+            f"{workload} has no target: derive one from a tuned study with `bpfree targets RESULTS_FOLDER --output "
+            f"{FILE}`, or leave out stop_at_target"
+        )
     return target.value
 
 

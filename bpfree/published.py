@@ -249,7 +249,7 @@ def spec_of(row: Row) -> RunSpec:
             max_epochs=100, epochs_per_stage=epochs_per_stage, patience=patience, min_delta=min_delta,
             **TRAINING[row.algorithm],
         ),
-        measurement=MeasurementSettings(boundary=("gpu",), country="POL"),
+        measurement=MeasurementSettings(boundary=("gpu",), idle_seconds=0, warmup_steps=0, country="POL"),
     )  # fmt: skip
 
 

@@ -210,15 +210,23 @@ class StageSummary(Document):
     name: str
     epochs: int
     best_epoch: int
-    """Epoch of the restored weights, counted within the stage."""
+    """Of the best validation metric, counted within the stage: its weights are restored, unless the last are kept."""
+    improved_epoch: int | None = None
+    """The last one that improved what early stopping monitors; null where that is the validation metric."""
     steps: int
     flops_per_step: int
     flops_per_validation: int = 0
+    flops_carried: int = 0
+    """Of the one pass that computes the outputs of finished blocks, where they are kept."""
+    cached: bool = False
+    """Whether the outputs of finished blocks were kept."""
+    predicts: bool = True
+    """Whether its predictions meanwhile are the algorithm's own."""
     stopped_early: bool
 
 
 class Metrics(Document):
-    """Results of the restored best weights."""
+    """Results of the weights that the run ended with."""
 
     test_metric: float | None = None
     test_accuracy: float | None = None

@@ -15,9 +15,11 @@ def shares(max_epochs: int, stages: int) -> list[int]:
 
 
 def epoch_limits(own: Sequence[int | None], training: TrainingSettings) -> list[int]:
-    """Passes that each stage may take: what the settings give it, or less where it has a limit of its own."""
+    """Passes that each stage may take: its own limit, if any, in the place of epochs a stage; of shares the less."""
     each = training.epochs_per_stage
-    given = [each] * len(own) if each else shares(training.max_epochs, len(own))
+    if each:
+        return [limit or each for limit in own]
+    given = shares(training.max_epochs, len(own))
     return [min(epochs, limit or epochs) for epochs, limit in zip(given, own, strict=True)]
 
 
@@ -44,12 +46,20 @@ class Stopping:
         The workload's.
     limit
         Epochs that the stage may take.
+    patient
+        Whether patience may end it.
+    aims
+        Whether it may reach the target, if there is one.
     """
 
-    def __init__(self, training: TrainingSettings, metric: Metric, limit: int) -> None:
+    def __init__(
+        self, training: TrainingSettings, metric: Metric, limit: int, *, patient: bool = True, aims: bool = True
+    ) -> None:
         self.training = training
         self.metric = metric
         self.limit = limit
+        self.patience = training.patience if patient else limit
+        self.target = training.target if aims else None
         self.epoch = 0
         self.best_epoch = 0
         """Of the best validation metric."""
@@ -63,7 +73,7 @@ class Stopping:
     def over(self) -> bool:
         """Whether the stage is to end: limit, patience or target."""
         waited = self.epoch - self.improved_epoch
-        return self.epoch >= self.limit or waited >= self.training.patience or self.target_reached
+        return self.epoch >= self.limit or waited >= self.patience or self.target_reached
 
     @property
     def early(self) -> bool:
@@ -72,16 +82,16 @@ class Stopping:
 
     def update(self, value: float, loss: float) -> bool:
         """Note an epoch's validation metric and loss; True if the metric is the best so far."""
-        training = self.training
+        training, metric = self.training, self.metric
         self.epoch += 1
+        if self.target is not None:
+            self.target_reached = value == self.target or metric.better(value, self.target)
         gain = training.min_delta if training.monitor == "metric" else 0.0
-        best = self.metric.better(value, self.best, by=gain)
+        best = metric.better(value, self.best, by=gain) or self.target_reached
         if best:
             self.best, self.best_epoch = value, self.epoch
         if training.monitor == "metric":
             self.improved_epoch = self.best_epoch
         elif self.least_loss - loss > training.min_delta:
             self.least_loss, self.improved_epoch = loss, self.epoch
-        target = training.target
-        self.target_reached = target is not None and (value == target or self.metric.better(value, target))
         return best

@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from bpfree import __version__
 from bpfree.errors import RequestError
 from bpfree.records import LearningRateSchedule, MeasurementSettings, Monitor, Restore, TrainingSettings, fingerprint
+from bpfree.targets import TARGETS
 from bpfree.toml import line_of, toml_value
 
 Sampler = Literal["tpe", "gp", "random", "qmc"]
@@ -153,6 +154,12 @@ class Override(Section):
     training: dict[str, Any] = {}
     hyperparameters: dict[str, Any] = {}
 
+    @field_validator("training")
+    @classmethod
+    def _training_is_right(cls, value: dict[str, Any]) -> dict[str, Any]:
+        Training(**value)  # its own errors name the field
+        return value
+
     def applies(self, workload: str, method: str) -> bool:
         """Whether it is about this workload and method."""
         return workload in (self.workloads or [workload]) and method in (self.algorithms or [method])
@@ -232,11 +239,16 @@ class Study(Section):
             if self.baseline not in (entry.algorithms or methods):
                 raise ValueError(f"workloads: {entry.name} lacks the baseline, {self.baseline}")
         for override in self.overrides:
-            known(override.workloads, workloads, "overrides names workload")
-            known(override.algorithms, methods, "overrides names")
+            known(override.workloads, workloads, "overrides: names workload")
+            known(override.algorithms, methods, "overrides: names")
+        if self.follows == self.name:
+            raise ValueError("follows: a study cannot follow itself")
         for workload, algorithm, _ in self.cells:
-            if self.training_of(workload, algorithm.method).matched_passes and not self.follows:
+            training = self.training_of(workload, algorithm.method)
+            if training.matched_passes and not self.follows:
                 raise ValueError("training: matched_passes needs follows, the study whose passes are to be matched")
+            if training.epochs_per_stage and self.tuning and not self.tuning.max_epochs:
+                raise ValueError("tuning: with epochs_per_stage, max_epochs must say how many passes each trial gets")
         return self
 
     @property
@@ -256,7 +268,7 @@ class Study(Section):
         for override in self.overrides:
             if override.applies(workload, method):
                 values |= override.training
-        return Training.model_validate(values)
+        return Training(**values)
 
     def hyperparameters_of(self, workload: str, entry: AlgorithmEntry) -> dict[str, Any]:
         """The hyperparameters that are fixed for an algorithm on a workload."""
@@ -269,7 +281,8 @@ class Study(Section):
     @property
     def digest(self) -> str:
         """Changes with anything that the plan depends on."""
-        return fingerprint(self, __version__)
+        aimed = {w for w, entry, _ in self.cells if self.training_of(w, entry.method).stop_at_target}
+        return fingerprint(self, __version__, *[TARGETS[name].value for name in sorted(aimed & TARGETS.keys())])
 
 
 def name_of(item: str | WorkloadEntry | AlgorithmEntry) -> str:
@@ -313,6 +326,9 @@ def load(path: Path) -> Study:
         first = error.errors()[0]
         place = [str(part) for part in first["loc"]]
         message = first["msg"].removeprefix("Value error, ")
+        if not place:  # of the whole study: the message begins with the field
+            field, _, message = message.partition(": ")
+            place = [field]
         raise RequestError(f"{path}, line {line_of(text, place)}: {'.'.join(place)}: {message}") from None
 
 

@@ -1,83 +1,82 @@
-"""Targets derived from a tuned study: what its baseline reached, less the study's equivalence margin.
+"""Targets: the validation metric that a workload is to reach, each with its provenance, from `targets.toml`.
 
-The protocol is in `workloads/targets.py`; this makes the rows of its file.
+The protocol: in a tuned study that ran to convergence, take the baseline's best validation metric of each seed; their
+median, moved by the study's equivalence margin to the easier side, is the target. So a run that reaches it is as good
+as the tuned baseline within the margin. `bpfree targets RESULTS_FOLDER` derives a study's targets again.
 """
 
-import statistics
 import tomllib
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bpfree.errors import RequestError
-from bpfree.records import Record, cell_name
-from bpfree.results import ResultsFolder
-from bpfree.study import Study, load
 from bpfree.toml import toml_value
-from bpfree.workloads import Metric, find
-from bpfree.workloads.targets import HEADER, PLACES, Target
 
-FEWEST_SEEDS = 3
+FILE = Path(__file__).with_name("targets.toml")
+HEADER = "# Targets of workloads. Derived by `bpfree targets`; the protocol is in targets.py beside this file."
+PLACES = 4
+"""Decimals of a target."""
 
 
-def derive(folder: ResultsFolder) -> dict[str, Target]:
-    """The target of every workload of a study that has ended.
+@dataclass(frozen=True)
+class Target:
+    """A target and where it comes from."""
+
+    value: float
+    metric: str
+    higher_is_better: bool
+    study: str
+    """The study whose runs it was derived from."""
+    baseline: str
+    optimizer: str
+    margin: float
+    seeds: list[int]
+    best: list[float]
+    """The baseline's best validation metric for each of the seeds."""
+
+    def reached(self, value: float) -> bool:
+        """Whether a validation metric is as good."""
+        return value >= self.value if self.higher_is_better else value <= self.value
+
+
+def read(text: str) -> dict[str, Target]:
+    """The targets by workload, from the text of a target file.
+
+    Raises
+    ------
+    ValueError
+        It is no target file.
+    """
+    try:
+        return {name: Target(**row) for name, row in tomllib.loads(text).items()}
+    except TypeError as error:
+        raise ValueError(f"a row is no target ({error})") from None
+
+
+def written(targets: dict[str, Target]) -> str:
+    """The text of a target file."""
+    parts = [HEADER]
+    for name in sorted(targets):
+        rows = asdict(targets[name]).items()
+        parts += ["", f'["{name}"]', *(f"{key} = {toml_value(value)}" for key, value in rows)]
+    return "\n".join(parts) + "\n"
+
+
+def merge(path: Path, found: dict[str, Target]) -> None:
+    """Put targets into a file; its other rows stay.
 
     Raises
     ------
     RequestError
-        The study is not tuned, has not ended, or its baseline completed too few seeds.
+        It holds something else, or cannot be written.
     """
-    study = load(folder.path / "study.toml")
-    if study.tuning is None:
-        raise RequestError(f"{study.name} tunes nothing: targets come from a tuned baseline")
-    finals = [record for record in folder.finals() if record.status == "completed"]
-    if not finals:
-        raise RequestError(f"the study in {folder.path} has not ended: run it first")
-    return {entry.name: target_of(study, entry.name, finals) for entry in study.workloads}
+    try:
+        kept = read(path.read_text(encoding="utf-8")) if path.exists() else {}
+        path.write_text(written({**kept, **found}), encoding="utf-8")
+    except ValueError as error:
+        raise RequestError(f"{path} is no file of targets ({error}): name another one with --output") from None
+    except OSError as error:
+        raise RequestError(f"{path} cannot be written ({error.strerror}): name another one with --output") from None
 
 
-def target_of(study: Study, workload: str, finals: Sequence[Record]) -> Target:
-    """The target of one workload."""
-    metric = find(workload).metric
-    here = [o for name, entry, o in study.cells if (name, entry.method) == (workload, study.baseline)]
-    optimizer = here[0]
-    runs = [r for r in finals if r.spec.cell == cell_name(workload, study.baseline, optimizer)]
-    if len(runs) < FEWEST_SEEDS:
-        raise RequestError(
-            f"{study.baseline} completed {len(runs)} runs on {workload} in {study.name}: "
-            f"a target needs {FEWEST_SEEDS} seeds"
-        )
-    best = {run.spec.seed: best_of(run, metric) for run in runs}
-    margin = study.statistics.equivalence_margin
-    median = statistics.median(best.values())
-    return Target(
-        value=round(median - margin if metric.higher_is_better else median + margin, PLACES),
-        metric=metric.name,
-        study=study.name,
-        baseline=study.baseline,
-        optimizer=optimizer,
-        margin=margin,
-        seeds=sorted(best),
-        best=[round(best[seed], PLACES) for seed in sorted(best)],
-    )
-
-
-def best_of(run: Record, metric: Metric) -> float:
-    """The best validation metric of a run."""
-    values = [evaluation.validation_metric for evaluation in run.history]
-    return max(values) if metric.higher_is_better else min(values)
-
-
-def merged(text: str, found: dict[str, Target]) -> str:
-    """A target file with these rows added, or put in the place of older ones."""
-    rows = {**tomllib.loads(text), **{name: asdict(target) for name, target in found.items()}}
-    parts = [HEADER]
-    for name in sorted(rows):
-        parts += ["", f'["{name}"]', *(f"{key} = {toml_value(value)}" for key, value in rows[name].items())]
-    return "\n".join(parts) + "\n"
-
-
-def write(path: Path, found: dict[str, Target]) -> None:
-    """Merge targets into a file."""
-    ResultsFolder(path.parent).write_text(path.name, merged(path.read_text() if path.exists() else "", found))
+TARGETS = read(FILE.read_text(encoding="utf-8"))

@@ -46,11 +46,14 @@ def finite(value: float) -> float | None:
 
 
 @dataclass(frozen=True)
-class StageFlops:
-    """FLOPs of a step, and of a validation, in one stage."""
+class StageWork:
+    """What a stage computes: FLOPs of a step, of a validation, and of carrying the data through finished blocks."""
 
     step: int
     validation: int
+    carry: int
+    cached: bool
+    """Whether the outputs of finished blocks are kept: decided once, so that what is counted is what is done."""
 
 
 def flops_of(action: Callable[[], object]) -> int:
@@ -110,15 +113,15 @@ class Run:
         try:
             session.phase("setup")
             data = self.workload.load(self.device, self.data_dir)
-            flops = self.warm_up(data)
+            works = self.warm_up(data)
             algorithm = build_run(self.spec, self.workload, self.device)
+            progress.idle_watts = self.measure_idle()
             if self.spec.role != "trial":
                 progress.peak_flops_per_second = peak_flops_per_second(self.device)
-            progress.idle_watts = self.measure_idle()
-            window = self.train(algorithm, data, flops)
+            window = self.train(algorithm, data, works)
             session.phase("test")
             self.test(algorithm, data)
-            window = self.repeated(window, data, flops)
+            window = self.repeated(window, data, works)
             progress.idle_watts_after = self.measure_idle()
         except Diverged as reason:
             status, error, window = "diverged", str(reason), None
@@ -151,21 +154,22 @@ class Run:
             trace=next((meter.watch.trace() for meter in self.meters if meter.watch is not None), None),
         )
 
-    def warm_up(self, data: Data) -> list[StageFlops]:
+    def warm_up(self, data: Data) -> list[StageWork]:
         """Steps on a throwaway copy: caches and clocks get warm, and torch counts the FLOPs of each stage."""
         algorithm = build_run(self.spec, self.workload, self.device)
-        generator = stream(self.spec.seed, "warm-up")
+        order, n = stream(self.spec.seed, "warm-up"), len(data.train)
+        inputs, targets = next(batches(data.train, self.spec.training.batch_size, order))
         sample = data.validation.inputs[:EVALUATION_BATCH]
         found = []
         for stage in algorithm.stages():
-            algorithm.entry = 0
             algorithm.begin(stage)
-            inputs, targets = next(batches(data.train, self.spec.training.batch_size, generator))
-            if keeps(algorithm, self.workload, data.train):
+            cached, carry = keeps(algorithm, self.workload, inputs, n), 0
+            if cached:
+                carry = flops_of(lambda: algorithm.prefix(inputs)) * n // len(inputs)  # noqa: B023 (called at once)
                 inputs, algorithm.entry = algorithm.prefix(inputs), stage.blocks.start
-            step = flops_of(lambda: algorithm.step(inputs, targets))  # noqa: B023 (called at once)
-            predict = flops_of(lambda: algorithm.predict(sample))
-            found.append(StageFlops(step, predict * len(data.validation) // len(sample)))
+            step = flops_of(lambda: algorithm.step(inputs, targets))  # noqa: B023
+            predict = flops_of(lambda: algorithm.predict(sample)) * len(data.validation) // len(sample)
+            found.append(StageWork(step, predict, carry, cached))
             for _ in range(self.spec.measurement.warmup_steps):
                 algorithm.step(inputs, targets)
         return found
@@ -177,7 +181,7 @@ class Run:
             return None
         return idle_watts(self.session, self.boundary, seconds)
 
-    def repeated(self, window: Window, data: Data, flops: list[StageFlops]) -> Window:
+    def repeated(self, window: Window, data: Data, works: list[StageWork]) -> Window:
         """The window, or where it was too short for the counter another one with enough trainings like it."""
         session, first = self.session, self.progress
         if self.spec.role == "trial":
@@ -190,48 +194,47 @@ class Run:
         self.phases = session.phases()
         for _ in range(trainings):
             self.progress = Progress(begin=begin)
-            self.stages(build_run(self.spec, self.workload, self.device), data, flops)
+            self.stages(build_run(self.spec, self.workload, self.device), data, works)
         end = self.progress.end or session.phase("train")
         rested = session.rest()
         self.progress, self.on_evaluation = first, listener
         return Window(begin, end, rested, trainings)
 
-    def train(self, algorithm: Algorithm, data: Data, flops: list[StageFlops]) -> Window:
+    def train(self, algorithm: Algorithm, data: Data, works: list[StageWork]) -> Window:
         """All stages inside one window that opens and closes at rest."""
-        trained = {id(p): p.numel() for s in algorithm.stages() for p in self.begin(algorithm, s)}
-        self.progress.parameters = sum(trained.values())
         reset_peaks(self.device)
         begin = self.progress.begin = self.session.begin_at_rest("train")
-        self.stages(algorithm, data, flops)
+        self.stages(algorithm, data, works)
         end = self.progress.end or begin
         return Window(begin, end, self.session.rest())
 
-    def stages(self, algorithm: Algorithm, data: Data, flops: list[StageFlops]) -> None:
+    def stages(self, algorithm: Algorithm, data: Data, works: list[StageWork]) -> None:
         """All stages, one after another."""
         order = stream(self.spec.seed, "order")
         stages = algorithm.stages()
         limits = epoch_limits([stage.max_epochs for stage in stages], self.spec.training)
-        for stage, limit, counted in zip(stages, limits, flops, strict=True):
-            algorithm.begin(stage)
-            data = carried(algorithm, self.workload, data)
-            goes_on = self.train_stage(algorithm, data, stage, limit, counted, order)
+        for stage, limit, work in zip(stages, limits, works, strict=True):
+            self.begin(algorithm, stage)
+            if work.cached:
+                data = carried(algorithm, data)
+            goes_on = self.train_stage(algorithm, data, stage, limit, work, order)
             self.progress.peaks = peak_device_bytes(self.device), peak_host_bytes()
             if not goes_on:
                 break
 
-    @staticmethod
-    def begin(algorithm: Algorithm, stage: Stage) -> list[Tensor]:
-        """Begin a stage and list the parameters that its optimizers hold."""
+    def begin(self, algorithm: Algorithm, stage: Stage) -> None:
+        """Begin a stage and count the parameters that it trains; one that several stages train counts once."""
         algorithm.begin(stage)
         groups = [group for optimizer in algorithm.optimizers.values() for group in optimizer.param_groups]
-        return [p for group in groups for p in group["params"]]
+        self.progress.trained |= {id(p): p.numel() for group in groups for p in group["params"]}
 
     def train_stage(
-        self, algorithm: Algorithm, data: Data, stage: Stage, limit: int, flops: StageFlops, order: torch.Generator
+        self, algorithm: Algorithm, data: Data, stage: Stage, limit: int, work: StageWork, order: torch.Generator
     ) -> bool:
         """Epochs until the limit, patience or the target ends them. Returns whether training goes on after it."""
         training, progress = self.spec.training, self.progress
-        stopping = Stopping(training, self.workload.metric, limit)
+        patient, aims = stage.stops_early, stage.predicts
+        stopping = Stopping(training, self.workload.metric, limit, patient=patient, aims=aims)
         best_weights = snapshot(stage)
         first_step, pruned = progress.step, False
         while not stopping.over and not pruned:
@@ -250,12 +253,17 @@ class Run:
         progress.stages.append(
             StageSummary(
                 name=stage.name, epochs=stopping.epoch, best_epoch=stopping.best_epoch,
-                steps=progress.step - first_step, flops_per_step=flops.step, flops_per_validation=flops.validation,
+                improved_epoch=None if training.monitor == "metric" else stopping.improved_epoch,
+                steps=progress.step - first_step, flops_per_step=work.step, flops_per_validation=work.validation,
+                flops_carried=work.carry, cached=work.cached, predicts=stage.predicts,
                 stopped_early=stopping.early and not pruned,
             )
         )  # fmt: skip
         if pruned:
             progress.warnings.append(f"pruned at epoch {progress.epoch}")
+        if algorithm.caches and not work.cached:
+            reason = "its inputs are augmented anew in every epoch" if self.workload.augment else "memory is short"
+            progress.warnings.append(f"outputs of finished blocks were not kept for {stage.name}: {reason}")
         return not stopping.target_reached
 
     def train_epoch(self, algorithm: Algorithm, data: Data, order: torch.Generator) -> Tensor:
@@ -272,6 +280,8 @@ class Run:
         progress = self.progress
         assert progress.begin is not None
         progress.epoch += 1
+        if not math.isfinite(value):
+            raise Diverged(f"the validation metric was not finite in epoch {progress.epoch} ({stage.name})")
         progress.end = self.session.phase("train")
         joules, _ = boundary_joules(self.session.window(progress.begin, progress.end), self.boundary)
         evaluation = Evaluation(
@@ -325,7 +335,7 @@ def run(
     """
     prepare(device, threads)
     try:
-        with metering(device) as meters:
+        with metering(device, spec.measurement.cpu_watts) as meters:
             return Run(spec, device, meters, data_dir, on_evaluation, prune).execute(fresh_process)
     except torch.AcceleratorError as error:
         raise WorldError(f"the device failed: {str(error).splitlines()[0]}") from None

@@ -50,7 +50,7 @@ def tune(
         return fix(folder, plan, cell, [], [], None)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(plan, cell, folder)
-    with assembly.metering(executor.device) as meters:
+    with assembly.metering(executor.device, plan.study.measurement.cpu_watts) as meters:
         session = Session(meters)
         finish_interrupted(study, cell, folder)
         while len(counted(study, folder)) < settings.trials:
@@ -77,7 +77,7 @@ def digest(plan: Plan, cell: Cell) -> str:
         cell.fixed,
         {name: span.describe() for name, span in search_space(cell).items()},
         study.tuning and study.tuning.model_dump(),
-        study.follows,
+        study.follows and [study.follows, study.baseline],
         plan.device,
     ]
     return fingerprint(cell.training, *parts)

@@ -9,7 +9,7 @@ from bpfree import driver
 from bpfree.planning import plan
 from bpfree.results import ResultsFolder
 from bpfree.study import load
-from bpfree.workloads.targets import read
+from bpfree.targets import read
 
 FIRST = """
 name = "first"
@@ -104,8 +104,8 @@ def test_what_is_followed_must_have_ended(tmp_path, bpfree, text):
 def test_targets_are_derived_and_reached(folder, bpfree, tmp_path):
     output = tmp_path / "targets.toml"
     output.write_text(
-        '["other"]\nvalue = 0.5\nmetric = "accuracy"\nstudy = "s"\nbaseline = "b"\noptimizer = "o"\n'
-        "margin = 0.005\nseeds = [0]\nbest = [0.5]\n"
+        '["other"]\nvalue = 0.5\nmetric = "accuracy"\nhigher_is_better = true\nstudy = "s"\nbaseline = "b"\n'
+        'optimizer = "o"\nmargin = 0.005\nseeds = [0]\nbest = [0.5]\n'
     )
     done = bpfree("targets", folder / "results" / "first", "--output", output, "--json")
     assert done.returncode == 0, done.stderr
@@ -117,6 +117,12 @@ def test_targets_are_derived_and_reached(folder, bpfree, tmp_path):
     kept = read(output.read_text())
     assert kept.keys() == {"other", "digits-mlp"}
     assert kept["digits-mlp"].value == found["value"]
+    for content, reason in (("nonsense", "is no file of targets"), ('name = "x"', "is no file of targets")):
+        output.write_text(content)
+        failed = bpfree("targets", folder / "results" / "first", "--output", output)
+        assert failed.returncode == 2
+        assert reason in failed.stderr
+        assert "Traceback" not in failed.stderr
 
 
 @pytest.mark.parametrize(("name", "reason"), [("second", "tunes nothing"), ("nothing", "cannot read study file")])

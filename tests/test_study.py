@@ -13,7 +13,7 @@ from bpfree.errors import RequestError
 from bpfree.planning import plan
 from bpfree.records import TunedCell
 from bpfree.study import Study, load, to_toml
-from bpfree.workloads.targets import TARGETS
+from bpfree.targets import TARGETS
 
 STUDIES = sorted((Path(__file__).resolve().parent.parent / "studies").glob("*.toml"))
 

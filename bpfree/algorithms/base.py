@@ -36,6 +36,10 @@ class Stage:
     """What it trains: the trainer saves and restores these."""
     max_epochs: int | None = None
     """Its own limit, if its paper sets one."""
+    stops_early: bool = True
+    """Whether patience may end it before its limit."""
+    predicts: bool = True
+    """Whether what it predicts meanwhile is the algorithm's own prediction, and so may reach a target."""
 
 
 class Algorithm(ABC):

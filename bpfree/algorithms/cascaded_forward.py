@@ -61,6 +61,7 @@ class CascadedForward(LocalAlgorithm):
         prediction: Literal["probabilities", "logits", "last"] = "probabilities"
         ridge: Annotated[float, Field(gt=0, le=1e6)] = 1e-3
         feedback_epochs: Annotated[int, Field(ge=1)] = 10
+        feedback_stops_early: bool = True
         feedback_learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
         feedback_weight_decay: Annotated[float, Field(ge=0, le=1)] | None = None
         schedule: Schedule = "greedy"
@@ -83,7 +84,9 @@ class CascadedForward(LocalAlgorithm):
         if self.h.blocks == "random":
             return predictors
         every = range(len(self.blocks))
-        return [Stage(FEEDBACK, every, [*self.blocks, self.head], self.h.feedback_epochs), *predictors]
+        limit, stops = self.h.feedback_epochs, self.h.feedback_stops_early
+        feedback = Stage(FEEDBACK, every, [*self.blocks, self.head], limit, stops, predicts=False)
+        return [feedback, *predictors]
 
     def auxiliary(self, i: int) -> list[nn.Module]:
         """Wᵢ."""

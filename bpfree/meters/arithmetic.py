@@ -5,8 +5,6 @@ A large square matrix product in float32 is what a device does fastest, so its r
 
 import time
 
-import torch
-
 SIZES = {"cpu": 1024, "cuda": 8192}
 SECONDS = 0.3
 """Time spent on it, after a first product that does not count."""
@@ -15,6 +13,8 @@ LEAST_REPEATS = 3
 
 def peak_flops_per_second(device: str) -> float:
     """The best rate of several products of two square float32 matrices, in FLOP/s; one product is 2 n³ FLOPs."""
+    import torch  # here, since meters around a command do without
+
     kind = "cpu" if device == "cpu" else "cuda"
     n = SIZES[kind]
     a, b = torch.ones(n, n, device=device), torch.ones(n, n, device=device)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bpfree.meters.watch import GpuWatch
 from bpfree.records import Quality
 
 
@@ -19,6 +20,10 @@ class Meter(Protocol):
     """Seconds between two updates of the figure; None if it is exact at every read, or absent."""
     note: str | None
     """Why it is absent and what to do, or the inputs of a model."""
+
+    @property
+    def watch(self) -> GpuWatch | None:
+        """What else is seen of the GPU; None of everything else, and where a GPU has no meter."""
 
     def read(self) -> float | None:
         """Joules since opening; None if absent.
@@ -42,6 +47,7 @@ class AbsentMeter:
     method: str = "none"
     quality: Quality = "absent"
     update_period: float | None = None
+    watch: GpuWatch | None = None
 
     def read(self) -> float | None:
         """None: there is no figure."""

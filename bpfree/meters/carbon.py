@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bpfree.errors import RequestError, unknown
+from bpfree.errors import RequestError
 from bpfree.records import Carbon, MeasurementSettings
 
 JOULES_PER_KWH = 3.6e6
@@ -38,12 +38,16 @@ def intensity(
     """The carbon intensity of electricity: the user's figure, else a region's, else a country's.
 
     `country` is an ISO 3166 alpha-3 code; regions are known for USA, CAN, CHN and the bidding zones of SWE, NOR, FIN.
+    Beside the user's figure a country and its region say where it holds, and are not looked up.
 
     Raises
     ------
     RequestError
-        Neither country nor figure is given, the country or region is not in the data, or the figure is no intensity.
+        Neither country nor figure is given, the country or region is not in the data, a region has no country, or the
+        figure is no intensity.
     """
+    if region is not None and country is None:
+        raise RequestError(f"region '{region}' is of no country: name its country too, e.g. USA")
     if carbon_intensity is not None:
         if not (math.isfinite(carbon_intensity) and carbon_intensity >= 0):
             raise RequestError(f"carbon_intensity is {carbon_intensity}: give g CO2e per kWh, 0 or more")
@@ -62,23 +66,46 @@ def intensity(
     return Intensity(_grams_per_kwh(country, None), source)
 
 
+def factor_of(settings: MeasurementSettings) -> Intensity | None:
+    """The intensity that settings ask for; None if they name neither country nor intensity.
+
+    Raises
+    ------
+    RequestError
+        As of `intensity`, or the PUE is out of range.
+    """
+    if not (math.isfinite(settings.pue) and settings.pue >= 1):
+        raise RequestError(f"pue is {settings.pue}: give facility energy over device energy, 1 or more")
+    if settings.country is None and settings.region is None and settings.carbon_intensity is None:
+        return None
+    return intensity(settings.country, settings.carbon_intensity, settings.region)
+
+
 def carbon_of(joules: float | None, settings: MeasurementSettings) -> Carbon | None:
     """Emissions of some joules; None if there are no joules, or if neither country nor intensity is set.
 
     Raises
     ------
     RequestError
-        The country is not in the data, or the intensity is out of range.
+        The country or region is not in the data, or the intensity or PUE is out of range.
     """
-    if joules is None or (settings.country is None and settings.carbon_intensity is None):
+    factor = None if joules is None else factor_of(settings)
+    if joules is None or factor is None:
         return None
-    factor = intensity(settings.country, settings.carbon_intensity)
     return Carbon(
         co2e_kg=joules / JOULES_PER_KWH * settings.pue * factor.g_per_kwh / 1000,
         intensity_g_per_kwh=factor.g_per_kwh,
         pue=settings.pue,
         source=factor.source,
     )
+
+
+def country_name(country: str) -> str | None:
+    """The name of an alpha-3 code in CodeCarbon's data; None if it is not there."""
+    from codecarbon.input import DataSource
+
+    mix = DataSource().get_global_energy_mix_data().get(country)
+    return None if mix is None else str(mix["country_name"])
 
 
 def unknown_country(country: str, mixes: Mapping[str, Mapping[str, Any]]) -> RequestError:
@@ -88,10 +115,15 @@ def unknown_country(country: str, mixes: Mapping[str, Mapping[str, Any]]) -> Req
     codes = {str(mix["country_name"]).lower(): code for code, mix in mixes.items()} | {
         code.lower(): code for code in mixes
     }
-    near = difflib.get_close_matches(country.lower(), codes, n=3, cutoff=0.6)
-    meant = " or ".join(dict.fromkeys(codes[name] for name in near))
+    meant = _near(country, codes)
     hint = f"did you mean {meant}?" if meant else "give an ISO 3166 alpha-3 code such as FRA, or a carbon_intensity"
     return RequestError(f"no emission factor for country '{country}': {hint}")
+
+
+def _near(name: str, codes: Mapping[str, str]) -> str:
+    """The codes whose lower-case names are nearest, joined by "or"; empty if none is near."""
+    near = difflib.get_close_matches(name.lower(), codes, n=3, cutoff=0.6)
+    return " or ".join(dict.fromkeys(codes[other] for other in near))
 
 
 def _grams_per_kwh(country: str, region: str | None) -> float:
@@ -111,7 +143,9 @@ def _regional(country: str, region: str) -> Intensity:
     if not regions:
         raise RequestError(f"there are no regional emission factors for {country}: leave the region out")
     if region not in regions:
-        raise unknown("region", region, regions)
+        meant = _near(region, {name.lower(): name for name in regions})
+        hint = f"did you mean {meant}?" if meant else f"choose from {', '.join(regions)}"
+        raise RequestError(f"no emission factor for region '{region}' of {country}: {hint}")
     source = f"{region} ({country}), {regions[region]}, by {data_version()}"
     return Intensity(_grams_per_kwh(country, region), source)
 

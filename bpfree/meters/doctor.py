@@ -1,5 +1,6 @@
 """What this machine can and cannot measure, and why."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from bpfree.errors import WorldError
 from bpfree.meters.base import AbsentMeter, Meter, component_status
 from bpfree.meters.carbon import data_version
 from bpfree.meters.model import CpuModelMeter, processor, thread_power
-from bpfree.meters.nvml import absence, gpus, open_gpu
+from bpfree.meters.nvml import NvmlCounterMeter, gpus, no_gpu, open_gpu
 from bpfree.meters.rapl import POWERCAP_ROOTS, open_rapl
 from bpfree.meters.session import WORST_RESOLUTION
 
@@ -48,11 +49,33 @@ def _entry(meter: Meter, device: str) -> dict[str, Any]:
 def _gpu_entries() -> list[dict[str, Any]]:
     try:
         found = gpus()
-    except pynvml.NVMLError as error:
-        return [_entry(AbsentMeter("gpu", absence(error)), "none")]
-    if not found:
-        return [_entry(AbsentMeter("gpu", "the NVIDIA driver lists no GPU"), "none")]
-    return [_entry(_gpu_meter(uuid), f"{name} {uuid}") for name, uuid in found]
+    except pynvml.NVMLError:
+        found = []
+    entries = []
+    for name, uuid in found:
+        meter = _gpu_meter(uuid)
+        details = _gpu_details(meter)  # before the meter is closed
+        entries.append(_entry(meter, f"{name} {uuid}") | {"gpu": details})
+    return entries or [_entry(no_gpu(), "none")]
+
+
+def _gpu_details(meter: Meter) -> dict[str, Any] | None:
+    """What a GPU's watch and its counter tell of themselves; None where it has no watch that lives."""
+    watch = meter.watch
+    if watch is None or not watch.alive:
+        return None
+    ticks = meter.ticks if isinstance(meter, NvmlCounterMeter) else None
+    state = watch.state(watch.started, time.monotonic(), None)
+    return {
+        "driver": watch.driver,
+        "power_limit_watts": watch.power_limit_watts,
+        "momentary_power": watch.momentary,
+        "counter_step_millijoules": ticks and ticks.step,
+        "counter_period": ticks and ticks.period,
+        "counter_call_milliseconds": ticks and ticks.call_seconds * 1000,
+        "foreign_processes": state and state.foreign_processes,
+        "watch_note": watch.note,
+    }
 
 
 def _gpu_meter(uuid: str) -> Meter:
@@ -84,6 +107,7 @@ def render(diagnosis: dict[str, Any]) -> RenderableType:
         table,
         Text(),
         *_reasons(diagnosis["components"]),
+        *_gpu_lines(diagnosis["components"]),
         Text(),
         Text(_verdict(diagnosis)),
         Text(machine),
@@ -99,6 +123,31 @@ def _reasons(components: list[dict[str, Any]]) -> list[Text]:
             if note is not None:
                 explained.setdefault(note, []).append(entry["component"])
     return [Text.assemble((f"{', '.join(names)}: ", "bold"), note) for note, names in explained.items()]
+
+
+def _gpu_lines(components: list[dict[str, Any]]) -> list[Text]:
+    """What there is to know of each GPU beside its energy."""
+    return [
+        Text.assemble((f"{entry['device']}: ", "bold"), "; ".join(_about_gpu(entry["gpu"])))
+        for entry in components
+        if entry.get("gpu") is not None
+    ]
+
+
+def _about_gpu(gpu: dict[str, Any]) -> list[str]:
+    limit, step, call = gpu["power_limit_watts"], gpu["counter_step_millijoules"], gpu["counter_call_milliseconds"]
+    foreign = gpu["foreign_processes"]
+    parts = [
+        f"driver {gpu['driver']}",
+        "power limit not told" if limit is None else f"power limit {limit:g} W",
+        f"momentary power {'works' if gpu['momentary_power'] else 'is not offered'}",
+        "processes are not told" if foreign is None else f"{foreign} foreign processes now",
+    ]
+    if call is not None:
+        parts.append(f"a reading of the counter takes {call:.2g} ms")
+    if step is not None:
+        parts.append(f"its smallest step seen is {step} mJ")
+    return parts + ([gpu["watch_note"]] if gpu["watch_note"] else [])
 
 
 def _seconds(value: float | None) -> str:

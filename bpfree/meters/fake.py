@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from bpfree.meters.watch import GpuWatch
 from bpfree.records import Quality
 
 
@@ -42,6 +43,7 @@ class FakeMeter:
     quality: Quality = "measured"
     update_period: float | None = None
     note: str | None = None
+    watch: GpuWatch | None = None
     closed: bool = False
 
     def __post_init__(self) -> None:

@@ -1,6 +1,6 @@
 """A modelled CPU figure, where no counter can be read.
 
-    E = s · w        s  CPU seconds of this process, all threads
+    E = s · w        s  CPU seconds of this process, all threads; or of a command and of what it waited for
                      w  watts of one busy hardware thread: the chip's TDP over its threads
 
 It is a proxy for CPU time: idle power, frequency and vector width do not enter. Every reading is labelled modelled.
@@ -8,10 +8,12 @@ It is a proxy for CPU time: idle power, frequency and vector width do not enter.
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bpfree.errors import RequestError
+from bpfree.meters.watch import GpuWatch
 from bpfree.records import Quality
 
 DEFAULT_WATTS = 4.0
@@ -93,21 +95,26 @@ def table_tdp(model: str) -> float | None:
 
 
 class CpuModelMeter:
-    """CPU seconds of this process times the watts of a thread."""
+    """CPU seconds times the watts of a thread: of this process, unless `cpu_seconds` counts those of another."""
 
     component = "cpu"
     method = "cpu_seconds_model"
     quality: Quality = "modelled"
     update_period: float | None = None
+    watch: GpuWatch | None = None
+    watch = None
 
-    def __init__(self, power: ThreadPower) -> None:
+    def __init__(
+        self, power: ThreadPower, cpu_seconds: Callable[[], float] = time.process_time, of: str = "process"
+    ) -> None:
         self.watts = power.watts
-        self.note: str | None = f"process CPU seconds × {power.watts:.3g} W ({power.source})"
-        self._opened = time.process_time_ns()
+        self.note: str | None = f"{of} CPU seconds × {power.watts:.3g} W ({power.source})"
+        self._cpu_seconds = cpu_seconds
+        self._opened = cpu_seconds()
 
     def read(self) -> float | None:
         """Modelled joules since opening."""
-        return (time.process_time_ns() - self._opened) * 1e-9 * self.watts
+        return (self._cpu_seconds() - self._opened) * self.watts
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,12 +1,14 @@
-"""One NVIDIA GPU, by UUID: its energy counter, else its power integrated by a process of its own.
+"""One NVIDIA GPU, by UUID: its energy counter, else its power integrated by its watch; the watch is there in any case.
 
 NVML counts devices in another order than CUDA and knows nothing of CUDA_VISIBLE_DEVICES; the UUID cannot mislead. The
 client is kept open as long as the meter: without one, a driver may reset the counter.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +17,8 @@ import pynvml
 from bpfree.errors import WorldError
 from bpfree.meters.base import AbsentMeter, Meter
 from bpfree.meters.power import PowerIntegralMeter
+from bpfree.meters.sampler import LOST
+from bpfree.meters.watch import GpuWatch
 from bpfree.records import Quality
 
 ASSUMED_PERIOD = 0.1
@@ -22,7 +26,6 @@ ASSUMED_PERIOD = 0.1
 OBSERVED_TICKS = 6
 OBSERVING_SECONDS = 1.0
 
-LOST = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
 WITHOUT_COUNTER = (pynvml.NVML_ERROR_NOT_SUPPORTED, pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
 REASONS: dict[int, str] = {
     pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "there is no NVIDIA driver (libnvidia-ml.so.1 is not found)",
@@ -32,6 +35,18 @@ REASONS: dict[int, str] = {
     pynvml.NVML_ERROR_NOT_FOUND: "NVML does not list the GPU: is it hidden from this container?",
     pynvml.NVML_ERROR_INVALID_ARGUMENT: "NVML does not list the GPU: is it hidden from this container?",
 }
+
+
+@dataclass(frozen=True)
+class Ticks:
+    """How an energy counter was seen to move."""
+
+    period: float | None
+    """Median seconds between two changes; None if there were too few to tell."""
+    step: int | None
+    """Smallest change in millijoules; None if there was none."""
+    call_seconds: float
+    """Median duration of a reading."""
 
 
 class NvmlCounterMeter:
@@ -44,9 +59,11 @@ class NvmlCounterMeter:
     def __init__(self, handle: Any, uuid: str) -> None:
         self.uuid = uuid
         self._handle = handle
-        observed = observed_period(lambda: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)))
-        self.update_period: float | None = observed or ASSUMED_PERIOD
-        self.note: str | None = None if observed else "the counter's update period is assumed: it was not seen to tick"
+        self.ticks = observed_ticks(lambda: int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)))
+        self.update_period: float | None = self.ticks.period or ASSUMED_PERIOD
+        assumed = "the counter's update period is assumed: it was not seen to tick"
+        self.note: str | None = None if self.ticks.period else assumed
+        self.watch = GpuWatch.open(full_uuid(uuid))
         self._opened = int(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
 
     def read(self) -> float | None:
@@ -64,7 +81,8 @@ class NvmlCounterMeter:
         return (millijoules - self._opened) / 1000
 
     def close(self) -> None:
-        """Give back the NVML client."""
+        """End the watch and give back the NVML client."""
+        self.watch.close()
         pynvml.nvmlShutdown()
 
 
@@ -132,19 +150,29 @@ def is_mig(handle: Any) -> bool:
     return bool(current == pynvml.NVML_DEVICE_MIG_ENABLE)
 
 
-def observed_period(read: Callable[[], int]) -> float | None:
-    """Median seconds between two changes of a counter, over five gaps and at most a second; None if not seen."""
+def observed_ticks(read: Callable[[], int]) -> Ticks:
+    """Watch a counter of millijoules for five gaps between its changes, and at most a second."""
     deadline = time.perf_counter() + OBSERVING_SECONDS
     ticks: list[float] = []
+    steps: list[int] = []
+    durations: list[float] = []
     last = read()
     while len(ticks) < OBSERVED_TICKS and time.perf_counter() < deadline:
         time.sleep(0.001)
+        asked = time.perf_counter()
         count = read()
+        told = time.perf_counter()
+        durations.append(told - asked)
         if count != last:
-            ticks.append(time.perf_counter())
+            ticks.append(told)
+            steps.append(count - last)
             last = count
     gaps = [later - earlier for earlier, later in pairwise(ticks)]
-    return statistics.median(gaps) if len(gaps) > 2 else None
+    return Ticks(
+        period=statistics.median(gaps) if len(gaps) > 2 else None,
+        step=min(steps[1:], default=None),  # the first may have begun long before
+        call_seconds=statistics.median(durations),
+    )
 
 
 def absence(error: Any) -> str:
@@ -165,3 +193,47 @@ def gpus() -> list[tuple[str, str]]:
         return [(str(pynvml.nvmlDeviceGetName(handle)), str(pynvml.nvmlDeviceGetUUID(handle))) for handle in handles]
     finally:
         pynvml.nvmlShutdown()
+
+
+def visible_gpus() -> list[str]:
+    """UUIDs of the GPUs that CUDA_VISIBLE_DEVICES leaves, in its order, for commands without a torch to ask.
+
+    None where NVML cannot list any: `no_gpu` says why. A number counts in NVML's order, which is that of the PCI bus.
+    CUDA counts so only with CUDA_DEVICE_ORDER=PCI_BUS_ID, and else from the fastest GPU on: set it, or name UUIDs, on a
+    machine of unequal GPUs. As in CUDA, the first entry that names no GPU ends the list, and a GPU named twice
+    leaves none.
+    """
+    try:
+        uuids = [uuid for _, uuid in gpus()]
+    except pynvml.NVMLError:
+        return []
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        return uuids
+    found: list[str] = []
+    for entry in wanted.split(","):
+        uuid = _named(entry.strip(), uuids)
+        if uuid is None:
+            break
+        found.append(uuid)
+    return found if len(set(found)) == len(found) else []
+
+
+def _named(entry: str, uuids: list[str]) -> str | None:
+    """The GPU that one entry of CUDA_VISIBLE_DEVICES names: a number, a UUID or the beginning of one."""
+    if entry.isascii() and entry.isdecimal():
+        return uuids[int(entry)] if int(entry) < len(uuids) else None
+    if entry.startswith("MIG-"):
+        return entry  # its meter says why it is absent
+    matches = [uuid for uuid in uuids if entry.startswith("GPU-") and uuid.startswith(entry)]
+    return matches[0] if len(matches) == 1 else None
+
+
+def no_gpu() -> AbsentMeter:
+    """The meter of a machine, or of a command, that has no GPU to meter, with the reason."""
+    try:
+        found = gpus()
+    except pynvml.NVMLError as error:
+        return AbsentMeter("gpu", absence(error))
+    reason = "CUDA_VISIBLE_DEVICES leaves no GPU to use" if found else "the NVIDIA driver lists no GPU"
+    return AbsentMeter("gpu", reason)

@@ -62,6 +62,7 @@ class RaplMeter:
     quality: Quality = "measured"
     update_period: float | None = UPDATE_PERIOD
     note: str | None = None
+    watch = None
 
     def __init__(
         self,

@@ -97,7 +97,7 @@ def against(method: Method, workload: Workload, margin: float | None) -> str:
         what = f"is as accurate as {base}, within {100 * margin:g} points"
     text = f"{name} {what} ({estimate} points; {bounds})"
     if e is None:
-        reason = workload.note or "its energy is not known"
+        reason = method.censored or workload.note or "its energy is not known"
         return f"{text}; energies are not compared: {reason}."
     estimate, bounds = form.times(e)
     word = "modelled energy" if workload.quality == "modelled" else "energy"

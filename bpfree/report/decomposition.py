@@ -33,8 +33,8 @@ def waterfall(workload: Workload) -> Figure | None:
         f"{workload.name}-decomposition",
         "Where the energy difference comes from",
         "Left of the dashed line is less than the baseline. Each pale bar begins where the one above it ended; the "
-        "full bar is the energy ratio, their product. Thin lines are intervals. The diamond is the ratio of FLOPs: the "
-        "energy ratio if both methods ran at the device’s arithmetic limit.",
+        "full bar is the energy ratio, their product. Thin lines are intervals, the energy’s at its level among the "
+        "comparisons. The diamond is the ratio of FLOPs: the energy ratio with both at the device’s arithmetic limit.",
         alt.vconcat(*parts, spacing=14).resolve_scale(x="shared"),
     )
 

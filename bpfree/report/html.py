@@ -7,8 +7,8 @@ from typing import Any
 
 import jinja2
 
-from bpfree.records import Record
-from bpfree.report import answer, audit, decomposition, drawing, figures, form, quantities, reaching
+from bpfree.records import Record, TunedCell
+from bpfree.report import answer, audit, decomposition, drawing, figures, form, protocol, quantities, reaching
 from bpfree.report.summary import Method, Summary, Workload, imported, summarise
 from bpfree.results import ResultsFolder
 from bpfree.statistics import SIGN_FLIP_SEEDS
@@ -51,6 +51,7 @@ def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]]) -
         sections=[section(workload, group, summary.confidence) for workload, group in drawn],
         runs=[run_row(record) for record in sorted(summary.records, key=order)],
         meters=meters(summary),
+        protocol=protocol.sentences(summary),
         warnings=summary.warnings,
         environment=environment_rows(summary),
         command=f"bpfree study {shlex.quote(str(summary.study['name']) + '.toml')}",
@@ -149,11 +150,12 @@ def tuning_row(m: Method) -> dict[str, Any]:
     tuned = ", ".join(
         f"{name} = {form.digits(value) if isinstance(value, float) else value}"
         for name, value in t.hyperparameters.items()
+        if value is not None
     )
     return {
         "name": form.title(m.name),
         "trials": f"{t.trials}",
-        "statuses": ", ".join(f"{count} {status}" for status, count in t.statuses.items()) or "not tuned",
+        "statuses": tuning_remark(t),
         "epochs": f"{t.epochs}",
         "seconds": form.seconds(t.seconds) if t.trials else form.ABSENT,
         "joules": form.energy(joules),
@@ -161,6 +163,12 @@ def tuning_row(m: Method) -> dict[str, Any]:
         "best": form.percent(t.best_value),
         "hyperparameters": tuned,
     }
+
+
+def tuning_remark(tuned: TunedCell) -> str:
+    """How the trials ended, and where the settings come from if not from this study."""
+    ended = ", ".join(f"{count} {status}" for status, count in tuned.statuses.items()) or "not tuned"
+    return f"{ended}; taken over from {tuned.taken_from}" if tuned.taken_from else ended
 
 
 def ledger_row(m: Method) -> dict[str, Any]:

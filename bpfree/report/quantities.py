@@ -1,6 +1,7 @@
 """What a record says, as single figures: None where it does not say it, or where it may not enter a claim."""
 
-from bpfree.records import Record
+from bpfree.records import Evaluation, Record
+from bpfree.targets import Target
 
 
 def accuracy_of(record: Record) -> float | None:
@@ -79,3 +80,9 @@ def joules_per_flop(record: Record) -> float | None:
     """Joules of the training window over its FLOPs."""
     joules, flops = joules_of(record), flops_of(record)
     return joules / flops if joules is not None and flops else None
+
+
+def arrival(record: Record, target: Target) -> Evaluation | None:
+    """The first evaluation that reaches the target, by the method's own prediction."""
+    own = {stage.name for stage in record.stages if stage.predicts}
+    return next((e for e in record.history if e.stage in own and target.reached(e.validation_metric)), None)

@@ -9,17 +9,12 @@ from typing import Any
 
 from bpfree.records import Evaluation, Record
 from bpfree.report import form
-from bpfree.report.quantities import joules_of
-from bpfree.report.summary import Method, Target, Workload
+from bpfree.report.quantities import arrival, joules_of
+from bpfree.report.summary import Method, Workload
 from bpfree.statistics import by_seed, mean_interval
+from bpfree.targets import Target
 
 Figure = Callable[[Record, Evaluation], float | None]
-
-
-def arrival(record: Record, target: Target) -> Evaluation | None:
-    """The first evaluation that reaches the target."""
-    sign = 1 if target.higher_is_better else -1
-    return next((e for e in record.history if sign * (e.validation_metric - target.value) >= 0), None)
 
 
 def reached(m: Method, target: Target) -> list[tuple[Record, Evaluation]]:

@@ -11,6 +11,7 @@ from bpfree.errors import WorldError
 from bpfree.records import Record, TrainingSettings, TunedCell, cell_name
 from bpfree.report.quantities import (
     accuracy_of,
+    arrival,
     co2e_grams_of,
     flops_of,
     joules_of,
@@ -31,6 +32,7 @@ from bpfree.statistics import (
     welch_difference,
     welch_ratio,
 )
+from bpfree.targets import TARGETS, Target
 
 
 @dataclass
@@ -61,6 +63,8 @@ class Method:
     """Share of epochs after each stage's best one."""
     accuracy_difference: Comparison | None = None
     energy_ratio: Comparison | None = None
+    censored: str = ""
+    """Why its energy is not compared, if it is not."""
     factors: dict[str, Comparison | None] = field(default_factory=dict)
     """Ratios to the baseline whose product is the energy ratio: steps, time per step, power."""
 
@@ -72,20 +76,13 @@ class Method:
     @property
     def tests(self) -> tuple[Callable[..., Comparison | None], Callable[..., Comparison | None]]:
         """How differences and ratios to the baseline are judged: the seeds of imported runs are not the baseline's."""
-        return (welch_difference, welch_ratio) if imported(self.records) else (difference, ratio)
+        elsewhere = imported(self.records) or (self.reference is not None and imported(self.reference.records))
+        return (welch_difference, welch_ratio) if elsewhere else (difference, ratio)
 
     def values(self, figure: Callable[[Record], float | None]) -> dict[int, float]:
         """A figure of the completed runs, by seed; runs without it are left out."""
         pairs = [(record.spec.seed, figure(record)) for record in self.completed]
         return by_seed([(seed, value) for seed, value in pairs if value is not None])
-
-
-@dataclass(frozen=True)
-class Target:
-    """The validation metric that a workload is to reach."""
-
-    value: float
-    higher_is_better: bool
 
 
 @dataclass
@@ -195,9 +192,6 @@ def summarise(path: Path) -> Summary:
     workloads = [
         summarise_workload(name, study, finals, cells, confidence) for name in map(name_of, study["workloads"])
     ]
-    for workload in workloads:
-        if found := (plan or {}).get("targets", {}).get(workload.name):
-            workload.target = Target(**found)
     adjust([method for workload in workloads for method in workload.methods], confidence)
     trials = [record for record in everything if record.spec.role == "trial"]
     return Summary(study, path, workloads, confidence, len(ours), finals, trials)
@@ -251,7 +245,7 @@ def summarise_workload(
         method = Method(title, label, optimizer, here, cells.get(cell))
         fill(method, confidence)
         methods.append(method)
-    workload = Workload(name, methods, None, energy_quality(methods))
+    workload = Workload(name, methods, None, energy_quality(methods), target=TARGETS.get(name))
     if workload.quality == "mixed":
         workload.note = "some energies are measured and some modelled, and a ratio of the two would mean nothing"
     for method in methods:
@@ -259,6 +253,7 @@ def summarise_workload(
         workload.baseline = workload.baseline or reference
         if method.label != study["baseline"]:
             method.reference = reference
+            method.censored = censored(method, workload.target)
             compare(method, workload.quality, confidence)
     return workload
 
@@ -288,7 +283,8 @@ def fill(method: Method, confidence: float) -> None:
     method.co2e_grams = interval(co2e_grams_of)
     stages = [stage for record in method.completed for stage in record.stages]
     epochs = sum(stage.epochs for stage in stages)
-    method.patience_share = sum(stage.epochs - stage.best_epoch for stage in stages) / epochs if epochs else None
+    patient = sum(stage.epochs - (stage.improved_epoch or stage.best_epoch) for stage in stages)
+    method.patience_share = patient / epochs if epochs else None
 
 
 def energy_quality(methods: Sequence[Method]) -> str:
@@ -296,6 +292,14 @@ def energy_quality(methods: Sequence[Method]) -> str:
     found = {r.cost.joules_quality for m in methods for r in m.completed if r.cost}
     usable = found & {"measured", "modelled"}
     return usable.pop() if len(usable) == 1 else "mixed" if usable else "absent"
+
+
+def censored(method: Method, target: Target | None) -> str:
+    """Why the costs of runs that were to end at a target cannot be compared: some of them missed it."""
+    runs = [*method.records, *(method.reference.records if method.reference else [])]
+    if target is None or not any(record.spec.training.target is not None for record in runs):
+        return ""
+    return "" if all(arrival(record, target) for record in runs) else "not every run reached the target"
 
 
 def compare(method: Method, quality: str, confidence: float) -> None:
@@ -310,6 +314,8 @@ def compare(method: Method, quality: str, confidence: float) -> None:
         return kind(method.values(figure), method.reference.values(figure), confidence)
 
     method.accuracy_difference = against(accuracy_of, difference_of)
+    if method.censored:
+        return
     compared = quality in ("measured", "modelled")
     if compared:
         method.energy_ratio = against(joules_of, ratio_of)

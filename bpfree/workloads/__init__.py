@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bpfree import errors
+from bpfree.targets import TARGETS, Target
 from bpfree.workloads import data, networks
 from bpfree.workloads.augmentation import flip_and_crop
 from bpfree.workloads.files import Dataset
 from bpfree.workloads.networks import Network
-from bpfree.workloads.targets import TARGETS, Target
 
 
 @dataclass(frozen=True)

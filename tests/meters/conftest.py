@@ -40,11 +40,12 @@ def stub_folder(build_stub: Callable[..., Path]) -> Path:
     return build_stub()
 
 
-PRELUDE = f"""
-import json, time
+PRELUDE = f'''
+import gzip, json, os, time
 from pathlib import Path
 from bpfree.errors import WorldError
 from bpfree.meters import Session, component_status, open_meters
+from bpfree.meters.watch import GpuWatch
 AAAA, BBBB = "{AAAA}", "{BBBB}"
 
 def measure(seconds, uuid=AAAA, between=lambda: None):
@@ -63,7 +64,23 @@ def measure(seconds, uuid=AAAA, between=lambda: None):
     finally:
         session.close()
     return component_status(meter) | session.window(begin, end)[0].model_dump() | dict(times=times)
-"""
+
+def watched(seconds, begun=None):
+    """What a watch of the GPU says of a window, and the window."""
+    watch = GpuWatch.open("GPU-" + AAAA)
+    begin = time.monotonic()
+    if begun:
+        begun(watch)
+    time.sleep(seconds)
+    end = time.monotonic()
+    state = watch.state(begin, end, None)
+    told = dict(
+        state=state and state.model_dump(), note=watch.note, watts=watch.watts(begin, end),
+        trace=gzip.decompress(watch.trace() or gzip.compress(b"")).decode(), began=watch.started,
+    )
+    watch.close()
+    return told | dict(begin=begin, end=end)
+'''
 
 
 @dataclass
@@ -75,13 +92,17 @@ class Stub:
 
     def run(self, code: str, **settings: object) -> Any:
         """What the code prints, as JSON; it has `measure` and the names of the prelude."""
-        variables = {f"STUB_{name.upper()}": str(value) for name, value in settings.items()}
-        environment = os.environ | variables | {"LD_LIBRARY_PATH": str(self.folder), "STUB_CONTROL": str(self.control)}
-        command = [sys.executable, "-W", "error", "-c", PRELUDE + code]
+        command, environment = self.command(code, **settings)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         return json.loads(done.stdout)
+
+    def command(self, code: str, **settings: object) -> tuple[list[str], dict[str, str]]:
+        """What `run` runs, and in which environment."""
+        variables = {f"STUB_{name.upper()}": str(value) for name, value in settings.items()}
+        environment = os.environ | variables | {"LD_LIBRARY_PATH": str(self.folder), "STUB_CONTROL": str(self.control)}
+        return [sys.executable, "-W", "error", "-c", PRELUDE + code], environment
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ def test_without_counter_power_is_integrated_by_another_process(stub):
 def test_sampler_ends_with_the_process_that_started_it(stub):
     code = """
 meter = open_meters("cuda", AAAA)[0]
-print(json.dumps(meter._process.pid), flush=True)
+print(json.dumps(meter.watch._process.pid), flush=True)
 import os
 os._exit(0)
 """
@@ -100,8 +100,8 @@ os._exit(0)
 def test_dead_sampler_fails_the_run(stub):
     code = """
 meter = open_meters("cuda", AAAA)[0]
-meter._process.kill()
-meter._process.wait()
+meter.watch._process.kill()
+meter.watch._process.wait()
 try:
     meter.read()
 except WorldError as error:

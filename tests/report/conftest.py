@@ -57,7 +57,13 @@ class Builder:
             optimizer="adamw",
             hyperparameters={"learning_rate": rate, "weight_decay": 0.0001},
             seed=seed,
-            training=TrainingSettings(max_epochs=2 * EPOCHS, batch_size=32, patience=2, min_delta=0.0),
+            training=TrainingSettings(
+                max_epochs=2 * EPOCHS,
+                batch_size=32,
+                patience=2,
+                min_delta=0.0,
+                target=0.93 if self.study.training.stop_at_target else None,
+            ),
             measurement=MeasurementSettings(country="ITA"),
             device="cuda" if self.component == "gpu" else "cpu",
             role=role,
@@ -175,7 +181,6 @@ def make_study() -> Callable[..., Path]:
         fields: dict[tuple[str, int], dict] | None = None,
         description: str = "A made-up study",
         extra: bool = False,
-        targets: dict[str, dict] | None = None,
         **sections,
     ) -> Path:
         study = Study(
@@ -199,7 +204,7 @@ def make_study() -> Callable[..., Path]:
                     builder.folder.write(builder.record(spec, block=seed, position=position, **more))
         for algorithm in ALGORITHMS if study.tuning else []:
             builder.write_tuning(algorithm)
-        plan = {"digest": study.digest, "device": "cpu", "final_runs": planned, "targets": targets or {}}
+        plan = {"digest": study.digest, "device": "cpu", "final_runs": planned}
         builder.folder.write_text("plan.json", json.dumps(plan, indent=1) + "\n")
         if extra:  # a run of an earlier version of the study, with another setting
             spec = builder.spec("backprop", 0, rate=0.5)

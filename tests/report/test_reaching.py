@@ -2,12 +2,19 @@
 
 import pytest
 
-from bpfree.report import reaching
-from bpfree.report.summary import Target, summarise
+from bpfree.report import build_report, quantities, reaching, summary
+from bpfree.report.answer import sentences
+from bpfree.report.summary import summarise
+from bpfree.targets import Target
 
 # In the made-up study the k-th of six epochs has accuracy − 0.2 / k; accuracies are 0.965, 0.93, 0.945, 0.964 ± 0.004.
-REACHED_BY_MOST = Target(0.9, higher_is_better=True)
-OUT_OF_REACH = Target(0.99, higher_is_better=True)
+
+
+def target(value, *, higher_is_better=True):
+    return Target(value, "accuracy", higher_is_better, "s", "backprop", "adamw", 0.005, [0], [value])
+
+
+REACHED_BY_MOST, OUT_OF_REACH = target(0.9), target(0.99)
 
 
 @pytest.fixture
@@ -19,10 +26,10 @@ def workload(made):
 def test_the_first_evaluation_as_good_counts(workload):
     record = workload.methods[0].completed[0]
     values = [e.validation_metric for e in record.history]
-    assert reaching.arrival(record, Target(values[2], higher_is_better=True)).epoch == 3
-    assert reaching.arrival(record, Target(values[2] + 1e-9, higher_is_better=True)).epoch == 4
-    assert reaching.arrival(record, OUT_OF_REACH) is None
-    assert reaching.arrival(record, Target(values[0], higher_is_better=False)).epoch == 1
+    assert quantities.arrival(record, target(values[2])).epoch == 3
+    assert quantities.arrival(record, target(values[2] + 1e-9)).epoch == 4
+    assert quantities.arrival(record, OUT_OF_REACH) is None
+    assert quantities.arrival(record, target(values[0], higher_is_better=False)).epoch == 1
 
 
 def test_figures_are_those_at_arrival(workload):
@@ -37,7 +44,7 @@ def test_figures_are_those_at_arrival(workload):
 
 
 def test_a_run_that_misses_is_counted_and_forbids_a_ratio(workload):
-    workload.target = Target(0.93, higher_is_better=True)
+    workload.target = target(0.93)
     _, ff, *_ = reaching.rows(workload, 0.95, 1.0)
     assert ff["reached"] == "0 of 3"
     assert ff["joules"] == ("–", "")
@@ -54,10 +61,20 @@ def test_no_target_no_table(workload):
     assert reaching.sentence(workload) is None
 
 
-def test_the_page_shows_it(made):
-    from bpfree.report.html import build_report
+def test_runs_that_were_to_reach_it_and_did_not_are_not_compared(made, monkeypatch):
+    """Forward-Forward never reaches 93 %; the others do."""
+    monkeypatch.setitem(summary.TARGETS, "digits-mlp", target(0.93))
+    path = made(seeds=3, training={"stop_at_target": True})
+    (workload,) = summarise(path).workloads
+    methods = {m.name: m for m in workload.methods}
+    assert methods["forward_forward"].energy_ratio is methods["forward_forward"].factors.get("steps") is None
+    assert methods["mono_forward"].energy_ratio is not None
+    assert any("energies are not compared: not every run reached the target" in s for s in sentences(summarise(path)))
 
-    path = made(seeds=3, targets={"digits-mlp": {"value": 0.9, "higher_is_better": True}})
+
+def test_the_page_shows_it(made, monkeypatch):
+    monkeypatch.setitem(summary.TARGETS, "digits-mlp", REACHED_BY_MOST)
+    path = made(seeds=3)
     page = build_report(path, path.parent / "report").read_text()
     assert "What it took to reach the target" in page
     assert "The target on digits-mlp, 90.00 % in validation, is reached by every run of" in page
