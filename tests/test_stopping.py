@@ -39,7 +39,9 @@ def test_shares():
         ([None, None, None], {}, [4, 3, 3]),
         ([None, None, None], {"epochs_per_stage": 7}, [7, 7, 7]),
         ([5, None, 1], {"epochs_per_stage": 7}, [5, 7, 1]),
+        ([250, None], {"epochs_per_stage": 7}, [250, 7]),
         ([2, None], {}, [2, 5]),
+        ([250, None], {}, [5, 5]),
     ],
 )
 def test_limits(own, fields, limits):
@@ -67,6 +69,20 @@ def test_the_target_ends_a_stage_and_is_not_early_stopping():
         stage.update(value, loss)
     assert (stage.over, stage.target_reached, stage.early) == (True, True, False)
     assert ended([(1 - value, loss) for value, loss in curve], LOSS, target=0.4)[0] == 2
+
+
+def test_a_stage_may_be_kept_from_stopping_early_and_from_the_target():
+    flat = [(0.6, 1.0)] * 5
+    stage = Stopping(settings(target=0.5, patience=2), ACCURACY, 5, patient=False, aims=False)
+    for value, loss in flat:
+        assert not stage.over
+        stage.update(value, loss)
+    assert (stage.over, stage.early, stage.target_reached) == (True, False, False)
+
+
+def test_what_reaches_the_target_is_best_however_small_the_gain():
+    curve = [(0.9795, 1.0), (0.9802, 1.0)]
+    assert ended(curve, target=0.98, min_delta=1e-3) == (2, 2, False)
 
 
 def test_cooldown_is_constant_then_linear():

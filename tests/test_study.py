@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bpfree.errors import RequestError
 from bpfree.planning import plan
 from bpfree.records import TunedCell
 from bpfree.study import Study, load, to_toml
-from bpfree.targets import TARGETS
+from bpfree.targets import TARGETS, Target
 
 STUDIES = sorted((Path(__file__).resolve().parent.parent / "studies").glob("*.toml"))
 
@@ -429,3 +430,33 @@ def test_parts_that_do_not_fit_are_refused(tmp_path, old, new, reason):
         read(tmp_path, UNEQUAL.replace(old, new))
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_matched_passes_take_the_place_of_epochs_a_stage():
+    study = minimal(follows="other", training={"matched_passes": True, "epochs_per_stage": 100})
+    planned = plan(study, "cpu")
+    (cell,) = planned.cells
+    tuned = tuned_cells(planned)[cell.name].model_copy(update={"matched_passes": 12})
+    training = planned.final(cell, tuned, 0).training
+    assert (training.max_epochs, training.patience, training.epochs_per_stage) == (12, 12, None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"follows": "tiny"}, "a study cannot follow itself"),
+        ({"training": {"epochs_per_stage": 9}, "tuning": {"trials": 2}}, "max_epochs must say how many passes"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(fields, reason):
+    with pytest.raises(ValueError, match=reason):
+        minimal(**fields)
+
+
+def test_the_target_that_a_study_aims_at_is_part_of_its_digest(monkeypatch):
+    aims, does_not = minimal(training={"stop_at_target": True}), minimal()
+    before = aims.digest, does_not.digest
+    target = studies.TARGETS.get("digits-mlp") or Target(0.9, "accuracy", True, "s", "b", "o", 0.005, [0], [0.9])
+    monkeypatch.setitem(studies.TARGETS, "digits-mlp", replace(target, value=0.123))
+    assert aims.digest != before[0]
+    assert does_not.digest == before[1]

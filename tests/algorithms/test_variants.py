@@ -238,3 +238,11 @@ def test_deep_supervision(make, batch, architecture, readout):
     assert (algorithm.head in stage.modules) == (readout == "head"), "no dead parameters"
     algorithm.evaluation_mode()
     assert algorithm.predict(inputs).shape == (9, 3)
+
+
+def test_feedback_is_a_stage_of_its_own(make):
+    first, *predictors = make("cascaded_forward", blocks="feedback", feedback_epochs=7).stages()
+    assert (first.name, first.max_epochs, first.stops_early, first.predicts) == ("feedback", 7, True, False)
+    assert all(stage.predicts and stage.stops_early and stage.max_epochs is None for stage in predictors)
+    fixed, *_ = make("cascaded_forward", blocks="feedback", feedback_stops_early=False).stages()
+    assert not fixed.stops_early
