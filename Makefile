@@ -5,7 +5,7 @@ READY := .venv/.ready
 STUDY_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study study-fashion study-mnist report test test-slow lint clean
+.PHONY: help setup study study-fashion study-mnist report test test-slow bench lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test: $(READY) ## the fast tests: no network, no GPU
 
 test-slow: $(READY) ## published accuracies: long
 	@$(BIN)/pytest -m slow
+
+bench: $(READY) ## what it costs: ratios measured here, beside their limits
+	@for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
 
 lint: $(READY) ## ruff, mypy and the one-way imports
 	@$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bpfree.driver import Forecast
 from bpfree.planning import Plan
-from bpfree.records import Evaluation, Record, RunSpec
+from bpfree.records import Cost, Evaluation, Record, RunSpec
 
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
 
@@ -42,8 +42,16 @@ def result_line(record: Record) -> str:
         return f"{head}: {record.status}{': ' + last[-1] if last else ''}"
     text = f"{head}: test {test:.2%}, {cost.epochs} epochs, {cost.train_seconds:.1f} s"
     if cost.train_joules is not None:
-        text += f", {cost.train_joules:.3g} J {cost.joules_quality} ({'+'.join(cost.boundary)})"
+        text += f", {cost.train_joules:.3g} J {cost.joules_quality} ({'+'.join(cost.boundary)}{source(cost)})"
     return text
+
+
+def source(cost: Cost) -> str:
+    """The method of an energy and how finely it resolves, for a line of text."""
+    within = [reading for reading in cost.readings if reading.component in cost.boundary]
+    methods = ", ".join(dict.fromkeys(reading.method.replace("_", " ") for reading in within))
+    resolutions = [reading.resolution for reading in within if reading.resolution is not None]
+    return (f" by {methods}" if methods else "") + (f", ±{max(resolutions):.1%}" if resolutions else "")
 
 
 def plan_table(plan: Plan, forecast: Forecast) -> Table:

@@ -4,23 +4,10 @@ import math
 
 import pytest
 import torch
+from specs import spec
 
 from bpfree import algorithms, assembly, passes, trainer, workloads
 from bpfree.errors import RequestError
-from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
-
-
-def spec(algorithm="backprop", *, epochs=3, patience=5, seed=0, batch_size=32, workload="digits-mlp", **values):
-    return RunSpec(
-        workload=workload,
-        algorithm=algorithm,
-        optimizer="adamw",
-        hyperparameters=assembly.resolve(algorithm, "adamw", values),
-        seed=seed,
-        training=TrainingSettings(max_epochs=epochs, batch_size=batch_size, patience=patience, min_delta=0.0),
-        measurement=MeasurementSettings(warmup_steps=1, country="FRA"),
-        device="cpu",
-    )
 
 
 @pytest.fixture(autouse=True)

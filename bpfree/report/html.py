@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from bpfree.records import Record, TunedCell
-from bpfree.report import answer, audit, decomposition, drawing, figures, form, protocol, quantities, reaching
+from bpfree.report import answer, audit, decomposition, devices, drawing, figures, form, protocol, quantities, reaching
 from bpfree.report.summary import Method, Summary, Workload, imported, summarise
 from bpfree.results import ResultsFolder
 from bpfree.statistics import SIGN_FLIP_SEEDS
@@ -51,6 +51,7 @@ def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]]) -
         sections=[section(workload, group, summary.confidence) for workload, group in drawn],
         runs=[run_row(record) for record in sorted(summary.records, key=order)],
         meters=meters(summary),
+        devices=devices.rows(summary),
         protocol=protocol.sentences(summary),
         warnings=summary.warnings,
         environment=environment_rows(summary),
