@@ -1,0 +1,78 @@
+"""The command line: parses, calls, prints. Results go to stdout, progress to stderr.
+
+Nothing heavy is imported before a command needs it, so that `bpfree --help` answers at once.
+"""
+
+import io
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from bpfree import __version__
+from bpfree.cli import metering, reading, running
+from bpfree.cli.options import err
+from bpfree.errors import BpfreeError
+
+INTERRUPTED = 130
+"""Exit status that typer makes of Ctrl-C."""
+
+app = typer.Typer(
+    help="Does training without backpropagation really save energy? Train, tune, measure, compare, report.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+imports = typer.Typer(help="Take over runs that were made elsewhere, for reports of the same kind.")
+imports.callback()(lambda: None)  # else its only command would be the group itself
+imports.command()(reading.published)
+
+for command in (running.train, running.tune, running.study, running.status):
+    app.command()(command)
+for command in (reading.report, reading.export, reading.targets):
+    app.command()(command)
+app.add_typer(imports, name="import")
+app.command(context_settings={"allow_interspersed_args": False})(metering.measure)
+app.command()(metering.doctor)
+app.command("list")(reading.list_)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    """Does training without backpropagation really save energy? Train, tune, measure, compare, report."""
+    if version:
+        print(f"bpfree {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main() -> None:
+    """Run the command line; every error that a user can meet is one line on stderr."""
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="replace")  # a narrow encoding is no reason to fail
+    try:
+        status = app(standalone_mode=False)
+        sys.stdout.flush()
+    except BpfreeError as error:
+        fail(str(error), error.exit_status)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: end without noise
+        raise SystemExit(1) from None
+    except OSError as error:
+        fail(f"{error.filename or 'input or output'}: {error.strerror or error}", 1)
+    except typer.TyperException as error:
+        fail(getattr(error, "format_message", error.__str__)(), 2)
+    if status == INTERRUPTED:
+        fail("stopped; every finished run is kept: call again to go on", INTERRUPTED)
+    raise SystemExit(status if isinstance(status, int) else 0)
+
+
+def fail(message: str, status: int) -> None:
+    """One line on stderr, and the exit status."""
+    err.print(f"bpfree: {message}", style="red", soft_wrap=True, markup=False)
+    raise SystemExit(status)
