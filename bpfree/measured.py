@@ -81,7 +81,8 @@ def summary(measured: Measured) -> str:
     if measured.carbon:
         facts.append(("CO2e", emissions(measured.carbon)))
     rows: list[tuple[str, ...]] = [("component", "energy", "mean power", "quality", "resolution", "method")]
-    rows += [row(reading, measured.seconds) for reading in measured.readings]
+    named = zip(labels(measured.readings), measured.readings, strict=True)
+    rows += [(label, *row(reading, measured.seconds)) for label, reading in named]
     notes = [*reasons(measured.readings), *measured.remarks]
     return "\n".join([*columns(facts), "", *columns(rows), *([""] if notes else []), *notes])
 
@@ -92,11 +93,17 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in rows]
 
 
+def labels(readings: Sequence[Reading]) -> list[str]:
+    """The components' names, numbered where there are several of a kind, as of GPUs."""
+    names = [reading.component for reading in readings]
+    return [f"{n} {names[:i].count(n)}" if names.count(n) > 1 else n for i, n in enumerate(names)]
+
+
 def row(reading: Reading, seconds: float) -> tuple[str, ...]:
-    """A line of the table."""
+    """A line of the table, but for its label."""
     resolution = ABSENT if reading.resolution is None else f"{reading.resolution:.2%}"
     energy, power = scaled(reading.joules, "J"), scaled(watts(reading, seconds), "W")
-    return reading.component, energy, power, reading.quality, resolution, reading.method
+    return energy, power, reading.quality, resolution, reading.method
 
 
 def memory(measured: Measured) -> str:

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that `bpfree --help` ans
 import io
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -28,9 +29,10 @@ imports = typer.Typer(help="Take over runs that were made elsewhere, for reports
 imports.callback()(lambda: None)  # else its only command would be the group itself
 imports.command()(reading.published)
 
-for command in (running.train, running.tune, running.study, running.status):
-    app.command()(command)
-for command in (reading.report, reading.export, reading.targets):
+PLAIN: tuple[Callable[..., None], ...] = (
+    running.train, running.tune, running.study, running.status, reading.report, reading.export, reading.targets
+)  # fmt: skip
+for command in PLAIN:
     app.command()(command)
 app.add_typer(imports, name="import")
 app.command(context_settings={"allow_interspersed_args": False})(metering.measure)

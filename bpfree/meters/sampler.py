@@ -5,7 +5,8 @@ standard output at the start (how it samples, or an error), and one for every li
 
 joules    those since the first sample, a sample taken at that moment included
 window    what was seen between two moments, in the terms of `GpuState`
-trace     all samples as CSV, compressed
+trace     all samples as CSV, compressed: sampling pauses meanwhile
+cpu       nothing but what every answer has: the CPU seconds of this process
 
 Times are those of CLOCK_MONOTONIC, the clock of `time.monotonic` and `time.perf_counter` in every process of Linux.
 """
@@ -275,11 +276,11 @@ def watch(handle: Any, pid: int) -> None:
     due = samples.times[0] + PERIOD
     while os.getppid() == parent:  # when it was killed, processes forked from it may still hold our input open
         asked = bool(select.select([sys.stdin], [], [], max(0.0, due - time.monotonic()))[0])
-        question = sys.stdin.readline() if asked else ""
-        if asked and not question:
+        questions = os.read(sys.stdin.fileno(), 1 << 16) if asked else b""
+        if asked and not questions:
             return
         take(power, samples)
-        if question:
+        for question in questions.splitlines():  # several, if an asker was interrupted
             message = json.loads(question)
             say(number=message.pop("number"), **answer(samples, **message))
         if samples.times[-1] >= due:

@@ -152,8 +152,9 @@ class Session:
         readings = self.window(begin, end)
         late = self.window(begin, rested)
         for index, meter in enumerate(self.meters):
-            if coarse(meter) and meter.watch is not None and rested.time > end.time:
-                tail = meter.watch.watts(end.time, rested.time)
+            watch = meter.watch
+            if coarse(meter) and watch is not None and watch.momentary and rested.time > end.time:
+                tail = watch.watts(end.time, rested.time)
                 if tail is not None and late[index].joules is not None:
                     readings[index] = _less_tail(late[index], meter.update_period or 0.0, tail, begin, end, rested)
         return readings

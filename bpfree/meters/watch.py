@@ -38,10 +38,13 @@ class GpuWatch:
     A watch that could not start, or has died, gives None everywhere and says why in its note: it never fails a run.
     """
 
-    def __init__(self, uuid: str, first: dict[str, Any]) -> None:
+    def __init__(self, uuid: str, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Of a sampler that has just been started, or of none."""
         self.uuid = uuid
-        self.note: str | None = None
-        """What to know of its figures; once it has ended, why."""
+        self._process = process
+        self._heard = bytearray()
+        self._questions = 0
+        first = {} if process is None else self._line() or {"error": "its sampler did not start"}
         self.name = first.get("name") or "unknown"
         self.driver = first.get("driver") or "unknown"
         self.power_limit_watts: float | None = first.get("power_limit_watts")
@@ -55,9 +58,11 @@ class GpuWatch:
         """Seconds between two samples of power at worst, as of the last question for joules."""
         self.started = float(first.get("started", 0.0))
         """Time of the first sample, on the clock of `time.monotonic`."""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._questions = 0
+        self.note: str | None = _about(self.momentary, first.get("refused", []))
+        """What to know of its figures; once it has died, why."""
         self._cpu_seconds = float(first.get("cpu_seconds", 0.0))
+        if "error" in first:
+            self._end(str(first["error"]))
 
     @classmethod
     def open(cls, uuid: str, pid: int | None = None) -> "GpuWatch":
@@ -68,19 +73,11 @@ class GpuWatch:
         """
         command = [sys.executable, "-P", str(SAMPLER), uuid, str(pid or os.getpid())]
         try:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            return cls(uuid, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0))
         except OSError as error:
-            watch = cls(uuid, {})
+            watch = cls(uuid)
             watch.note = f"its sampler did not start: {error.strerror}"
             return watch
-        first = _line(process) or {"error": "its sampler did not start"}
-        watch = cls(uuid, first)
-        watch._process = process
-        if "error" in first:
-            watch._end(str(first["error"]))
-        else:
-            watch.note = _about(watch.momentary, first["refused"])
-        return watch
 
     @property
     def alive(self) -> bool:
@@ -149,12 +146,26 @@ class GpuWatch:
         message = {"number": self._questions, "question": question, **arguments}
         with suppress(BrokenPipeError):  # what it said last is read below
             os.write(self._process.stdin.fileno(), json.dumps(message).encode() + b"\n")
-        while (answer := _line(self._process)) is not None and "error" not in answer:
+        while (answer := self._line()) is not None and "error" not in answer:
             if answer["number"] == self._questions:  # else that of a question whose asker was interrupted
                 self._cpu_seconds = float(answer["cpu_seconds"])
                 return answer
-        self._end("its power sampler died" if answer is None else str(answer["error"]))
+        self._end("its power sampler died, or does not answer" if answer is None else str(answer["error"]))
         return None
+
+    def _line(self) -> dict[str, Any] | None:
+        """The next line that the sampler says; None if it has ended, or says nothing for too long."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        ready = select.poll()  # not select.select, which knows no file beyond the 1024th
+        ready.register(self._process.stdout, select.POLLIN)
+        while b"\n" not in self._heard:
+            some = os.read(self._process.stdout.fileno(), 1 << 16) if ready.poll(PATIENCE * 1000) else b""
+            if not some:
+                return None
+            self._heard += some
+        line, _, self._heard = self._heard.partition(b"\n")
+        return cast(dict[str, Any], json.loads(line))
 
     def _end(self, note: str | None) -> None:
         """Kill the process, which holds nothing but what it was asked for."""
@@ -176,14 +187,3 @@ def _about(momentary: bool, refused: list[str]) -> str | None:
     if refused:
         parts.append(f"the driver does not tell {', '.join(refused)}")
     return "; ".join(parts) or None
-
-
-def _line(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-    """The next line that a sampler says; None if it has ended, or says nothing for too long."""
-    assert process.stdout is not None
-    ready = select.poll()  # not select.select, which knows no file beyond the 1024th
-    ready.register(process.stdout, select.POLLIN)
-    if not ready.poll(PATIENCE * 1000):
-        return None
-    line = process.stdout.readline()
-    return cast(dict[str, Any], json.loads(line)) if line.endswith(b"\n") else None  # it may die in mid-line

@@ -66,9 +66,9 @@ def measure(seconds, uuid=AAAA, between=lambda: None):
     return component_status(meter) | session.window(begin, end)[0].model_dump() | dict(times=times)
 
 def watched(seconds, begun=None):
-    """What a watch of the GPU says of a window, and the window."""
+    """What a watch of the GPU says of a window, and the window: from its first sample, so that all is seen once."""
     watch = GpuWatch.open("GPU-" + AAAA)
-    begin = time.monotonic()
+    begin = watch.started
     if begun:
         begun(watch)
     time.sleep(seconds)

@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import torch
 
 from bpfree.meters import arithmetic
 
@@ -26,6 +27,6 @@ def test_the_limit_is_that_of_the_fastest_product_but_the_first(monkeypatch):
             inside = True
 
     monkeypatch.setitem(arithmetic.SIZES, "cpu", 16)
-    monkeypatch.setattr(arithmetic.torch, "ones", lambda *_, **__: Product())
+    monkeypatch.setattr(torch, "ones", lambda *_, **__: Product())
     monkeypatch.setattr(arithmetic.time, "perf_counter", clock)
     assert arithmetic.peak_flops_per_second("cpu") == pytest.approx(2 * 16**3 / 0.2)

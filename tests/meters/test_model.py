@@ -1,6 +1,7 @@
 import resource
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -24,6 +25,14 @@ def test_joules_are_cpu_seconds_times_watts(busy):
     assert meter.read() == pytest.approx(7.0 * (cpu_seconds() - before), rel=0.05)
     assert meter.read() >= 7.0 * 0.3
     assert meter.quality == "modelled"
+
+
+def test_cpu_seconds_may_be_those_of_another_process():
+    counts = iter([3.0, 3.5])
+    meter = CpuModelMeter(ThreadPower(7.0, "test"), cpu_seconds=lambda: next(counts), of="command")
+    assert meter.read() == 3.5
+    assert meter.note == "command CPU seconds × 7 W (test)"
+    assert meter.watch is None
 
 
 def test_table_gives_a_thread_its_share_of_the_chip():
@@ -79,6 +88,13 @@ def test_cpu_device_has_cpu_and_dram_alone(tmp_path, tree):
     cpu, dram = open_meters("cpu", powercap_roots=[tmp_path / "absent"], cpu_watts=10.0)
     assert (cpu.component, cpu.quality, dram.component, dram.quality) == ("cpu", "modelled", "dram", "absent")
     assert "10 W" in cpu.note
+
+
+def test_the_model_may_be_anothers(tmp_path):
+    model = partial(CpuModelMeter, cpu_seconds=lambda: 0.0, of="command")
+    cpu, _ = open_meters("cpu", powercap_roots=[tmp_path / "absent"], cpu_model=model)
+    assert cpu.read() == 0.0
+    assert cpu.note.startswith("command CPU seconds")
 
 
 def test_cuda_device_has_its_gpu_first(tmp_path):

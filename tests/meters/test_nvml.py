@@ -155,6 +155,94 @@ def test_gpu_is_chosen_by_uuid_whatever_the_order(stub, monkeypatch):
         assert_joules(reading, 0.04, watts=watts)  # an update of 0.02 s in a window of 0.5 s
 
 
+def test_visible_gpus_are_those_that_cuda_would_use(stub):
+    """NVML lists B before A; CUDA ends the list at the first entry that names no GPU."""
+    expected = {
+        None: "BA",
+        "1": "A",
+        "1,0": "AB",
+        "0, 1": "BA",
+        "GPU-bbbbbbbb-0000-0000-0000-000000000000": "B",
+        "GPU-aaaa": "A",
+        "GPU-": "",  # of both
+        "aaaaaaaa-0000-0000-0000-000000000000": "",
+        "": "",
+        "-1": "",
+        "0,-1,1": "B",
+        "7": "",
+        "1,1": "",
+        "x,0": "",
+        "1,MIG-x": "A?",
+    }
+    code = f"""
+from bpfree.meters.nvml import visible_gpus
+names = {{"GPU-" + AAAA: "A", "GPU-" + BBBB: "B"}}
+found = []
+for wanted in {list(expected)}:
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    if wanted is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = wanted
+    found.append("".join(names.get(uuid, "?") for uuid in visible_gpus()))
+print(json.dumps(found))
+"""
+    assert dict(zip(expected, stub.run(code), strict=True)) == expected
+    assert stub.run("from bpfree.meters.nvml import visible_gpus\nprint(visible_gpus())", init=NOT_LOADED) == []
+
+
+def test_several_gpus_have_a_meter_each(stub, monkeypatch):
+    code = """
+from bpfree.meters import boundary_joules
+from bpfree.meters.nvml import visible_gpus
+meters = open_meters("cuda", gpu_uuids=visible_gpus())
+session = Session(meters, clock=time.monotonic)
+begin = session.phase("train")
+time.sleep(0.5)
+end = session.stop()
+readings = session.window(begin, end)
+states = [meter.watch and meter.watch.state(begin.time, end.time, None) for meter in meters]
+session.close()
+print(json.dumps(dict(
+    parts=[[reading.component, reading.joules] for reading in readings], whole=boundary_joules(readings, ["gpu"])[0],
+    uuids=[state and state.uuid for state in states], watts=[state and state.mean_watts for state in states],
+    notes=[meter.note for meter in meters],
+)))
+"""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    got = stub.run(code, watts=100)
+    (one, small), (other, large), *_ = got["parts"]
+    assert (one, other) == ("gpu", "gpu")
+    assert got["whole"] == small + large
+    assert large / small == pytest.approx(3, rel=0.15)  # each off by an update of 0.02 s in 0.5 s
+    assert [uuid and uuid[4:8] for uuid in got["uuids"]] == ["aaaa", "bbbb", None, None]
+    assert got["watts"][:2] == pytest.approx([100, 300])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    got = stub.run(code, watts=100)
+    assert [uuid and uuid[4:8] for uuid in got["uuids"]] == ["aaaa", None, None]
+    assert got["watts"][0] == pytest.approx(100)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    got = stub.run(code)
+    assert [component for component, _ in got["parts"]] == ["gpu", "cpu", "dram"]
+    assert (got["whole"], got["notes"][0]) == (None, "CUDA_VISIBLE_DEVICES leaves no GPU to use")
+
+
+def test_meters_already_open_are_closed_if_another_gpu_is_lost(stub):
+    code = """
+from bpfree.meters import nvml
+real, opened = nvml.open_gpu, []
+def open_gpu(uuid):
+    if opened:
+        raise WorldError("lost")
+    opened.append(real(uuid))
+    return opened[0]
+nvml.open_gpu = open_gpu
+try:
+    open_meters("cuda", gpu_uuids=[AAAA, BBBB])
+except WorldError:
+    print(json.dumps(opened[0].watch.alive))
+"""
+    assert stub.run(code) is False
+
+
 def test_missing_library_is_absent():
     code = """
 import pynvml
@@ -182,11 +270,21 @@ console.print(render(diagnosis))
 console.file.close()
 print(json.dumps([diagnosis, console.export_text()]))
 """
-    diagnosis, text = stub.run(code, mig=1, period=0.02)
+    diagnosis, text = stub.run(code, mig=1, period=0.02, watts=100, pids="4200000 4200001 4200002")
     first, second = [entry for entry in diagnosis["components"] if entry["component"] == "gpu"]
     assert first["quality"] == "measured"
     assert first["update_period"] == pytest.approx(0.02, rel=0.5)
     assert first["shortest_window"] == pytest.approx(20 * first["update_period"])
     assert second["quality"] == "absent"
+    about = first["gpu"]
+    assert (about["driver"], about["power_limit_watts"], about["momentary_power"]) == ("999.01", 750.0, True)
+    steps = about["counter_step_millijoules"] / 6000  # 300 W for 0.02 s; a busy machine misses some
+    assert steps == pytest.approx(max(1, round(steps)), abs=0.001)
+    assert about["counter_period"] == first["update_period"]
+    assert 0 < about["counter_call_milliseconds"] < 1000 * first["update_period"]
+    assert about["foreign_processes"] == 2
+    assert second["gpu"] is None
+    text = " ".join(text.split())
+    assert "driver 999.01; power limit 750 W; momentary power works; 2 foreign processes now" in text
     assert "measures the energy of gpu" in text
     assert "MIG" in text
