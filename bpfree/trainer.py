@@ -242,14 +242,13 @@ class Run:
                 scale_learning_rates(algorithm, cooldown(stopping.epoch + 1, limit))
             train_loss = self.train_epoch(algorithm, data, order)
             self.session.phase("validate")
-            value, validation_loss = evaluate(algorithm, self.workload, data.validation)
-            if stopping.update(value, validation_loss) and training.restore == "best":
-                best_weights = snapshot(stage)
+            with algorithm.averaged():
+                value, validation_loss = evaluate(algorithm, self.workload, data.validation)
+                if stopping.update(value, validation_loss) and training.restore == "best":
+                    best_weights = snapshot(stage)
             self.record_epoch(stage, train_loss.item(), value, validation_loss)
             pruned = self.prune is not None and self.prune(progress.epoch, value)
-        if training.restore == "best":
-            for module, weights in zip(stage.modules, best_weights, strict=True):
-                module.load_state_dict(weights)
+        algorithm.end(best_weights if training.restore == "best" else None)
         progress.stages.append(
             StageSummary(
                 name=stage.name, epochs=stopping.epoch, best_epoch=stopping.best_epoch,

@@ -222,7 +222,7 @@ def test_the_cache_changes_work_and_not_weights(algorithm):
 
 def test_where_memory_is_short_the_cache_is_left_out(monkeypatch):
     plain = trainer.run(spec("mono_forward", epochs=2, schedule="greedy"), "cpu")
-    monkeypatch.setattr(trainer, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(passes, "free_bytes", lambda device: 1000)
     short = trainer.run(spec("mono_forward", epochs=2, schedule="greedy", cache=True), "cpu")
     assert short.stages == plain.stages, "with the work that it had"
     assert short.metrics == plain.metrics

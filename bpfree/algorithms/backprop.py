@@ -34,7 +34,7 @@ class Backprop(Algorithm):
         self.optimizers[0].zero_grad(set_to_none=True)
         loss = F.cross_entropy(self.scores(inputs), labels_B)
         torch.autograd.backward(loss)
-        self.optimizers[0].step()
+        self.advance(0, loss.detach)
         return loss.detach()
 
     @torch.no_grad()

@@ -5,7 +5,8 @@ Shape letters in all algorithm files: B batch, C classes, D inputs of a block, N
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -101,6 +102,33 @@ class Algorithm(ABC):
     def fresh_optimizers(self) -> dict[int, Optimizer]:
         """The optimizers of the stage in training: here one for all its parameters."""
         return {0: self.make_optimizer([p for module in self.stage.modules for p in module.parameters()])}
+
+    def advance(self, key: int, loss: Callable[[], Tensor]) -> None:
+        """Step an optimizer by the gradients that are there; one that adapts to their loss is told it first."""
+        optimizer = self.optimizers[key]
+        if hasattr(optimizer, "loss"):  # MoMo; for the others the loss need not even be computed
+            optimizer.loss = loss()
+        optimizer.step()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """For a while the weights are those that are evaluated and kept: of an optimizer that averages, the average."""
+        averaging: list[Any] = [optimizer for optimizer in self.optimizers.values() if hasattr(optimizer, "eval")]
+        for optimizer in averaging:
+            optimizer.eval()
+        yield
+        for optimizer in averaging:
+            optimizer.train()
+
+    def end(self, weights: Sequence[dict[str, Tensor]] | None) -> None:
+        """End the stage with these weights, or with its last; its optimizers are freed."""
+        for optimizer in self.optimizers.values():
+            if hasattr(optimizer, "eval"):
+                optimizer.eval()
+        if weights is not None:
+            for module, kept in zip(self.stage.modules, weights, strict=True):
+                module.load_state_dict(kept)
+        self.optimizers = {}
 
     @abstractmethod
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:

@@ -144,7 +144,7 @@ class CascadedForward(LocalAlgorithm):
             loss = F.cross_entropy(o_BC, labels_B)
             S_BC = softmax_error(o_BC, labels_B)
         W.weight.grad = S_BC.T @ h_BN
-        self.optimizers[i].step()
+        self.advance(i, lambda: loss)
         return loss
 
     def gather(self, i: int, h_BN: Tensor, Y_BC: Tensor) -> None:
@@ -173,8 +173,9 @@ class CascadedForward(LocalAlgorithm):
         for B, (shape, pullback) in zip([*self.B, V], pullbacks, strict=True):
             pullback((e_BC @ B).view(shape))
         V.grad, self.head.bias.grad = e_BC.T @ h_BN, e_BC.sum(0)
-        self.optimizers[0].step()
-        return F.cross_entropy(o_BC, labels_B)
+        loss = F.cross_entropy(o_BC, labels_B)
+        self.advance(0, lambda: loss)
+        return loss
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class DeepSupervision(Algorithm):
         *auxiliary, read = [F.cross_entropy(scores, labels_B) for scores in self.outputs(inputs)]
         loss = read + self.h.auxiliary_weight * torch.stack(auxiliary).sum() if auxiliary else read
         torch.autograd.backward(loss)
-        self.optimizers[0].step()
+        self.advance(0, loss.detach)
         return loss.detach()
 
     @torch.no_grad()

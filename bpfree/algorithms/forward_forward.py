@@ -156,7 +156,7 @@ class ForwardForward(LocalAlgorithm):
         if self.h.peer_normalisation:
             loss = loss + self.peers(i, a[:B], da[:B])
         pullback(da)
-        self.optimizers[i].step()
+        self.advance(i, lambda: loss)
         return a, loss
 
     def scale(self, i: int) -> float:
@@ -176,7 +176,7 @@ class ForwardForward(LocalAlgorithm):
         """One step of V by cross-entropy; returns the scores before it."""
         scores_BC: Tensor = V(h)
         V.weight.grad = softmax_error(scores_BC, labels_B).T @ h
-        self.optimizers[READOUT].step()
+        self.advance(READOUT, lambda: F.cross_entropy(scores_BC, labels_B))
         return scores_BC
 
     def activities(self, inputs: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ to its end, freezes it and goes on, as the study of arXiv 2511.01061 did. That s
 takes one pass and is the default; its M₀ on the raw input is not built, since no prediction uses it.
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -58,7 +59,7 @@ class MonoForward(LocalAlgorithm):
             S_BC = softmax_error(G_BC, labels_B)
             pullback((S_BC @ M.weight).view_as(a))  # before M is updated: all gradients are of the same loss
             M.weight.grad = S_BC.T @ a.flatten(1)
-            self.optimizers[i].step()
+            self.advance(i, partial(F.cross_entropy, G_BC, labels_B))
         return F.cross_entropy(G_BC, labels_B)
 
     @torch.no_grad()
