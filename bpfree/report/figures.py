@@ -13,8 +13,8 @@ from bpfree.report.drawing import HEIGHT, INK, PAPER, WIDTH, Figure, render, sca
 from bpfree.report.quantities import joules_of
 from bpfree.report.summary import Method, Summary, Workload
 
-NAMES_WIDTH = 130
-"""Room for the methods' names beside bars, whatever font the page is shown in."""
+NAMES_WIDTH, LETTER_WIDTH = 130, 7.6
+"""Room for the methods' names beside bars, at least and for each letter, whatever font the page is shown in."""
 TONES = {"train": 1.0, "validate": 0.66, "setup": 0.36, "idle": 0.24, "test": 0.14}
 """How full the colour of a bar's part is; the first two enter the comparison."""
 
@@ -160,7 +160,8 @@ def stacked_bars(
     parts = [part for part in tones if any(row["part"] == part for row in rows)]
     for row in rows:
         row["order"] = parts.index(row["part"])
-    names = alt.Axis(ticks=False, domain=False, labelLimit=160, minExtent=NAMES_WIDTH, maxExtent=NAMES_WIDTH)
+    room = max(NAMES_WIDTH, LETTER_WIDTH * max(len(row["method"]) for row in rows))
+    names = alt.Axis(ticks=False, domain=False, labelLimit=room, minExtent=room, maxExtent=room)
     key = alt.Legend(
         columns=len(parts), columnPadding=14, symbolType="square", symbolFillColor=INK[0], symbolStrokeWidth=0
     )
@@ -178,6 +179,6 @@ def stacked_bars(
                 legend=key,
             ),
         )
-        .properties(width=WIDTH - NAMES_WIDTH + 40, height=42 * len({row["method"] for row in rows}))
+        .properties(width=WIDTH - room + 40, height=42 * len({row["method"] for row in rows}))
     )
     return render(name, title, caption, chart)
