@@ -110,6 +110,12 @@ def stub(stub_folder: Path, tmp_path: Path) -> Stub:
     return Stub(stub_folder, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def shared_stub(stub_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Stub:
+    """For a run that several tests look at."""
+    return Stub(stub_folder, tmp_path_factory.mktemp("control"))
+
+
 @dataclass
 class PowercapTree:
     """A tree of RAPL zones laid out as the kernel does: nested folders, and a flat folder of links to them.

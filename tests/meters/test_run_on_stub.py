@@ -37,10 +37,8 @@ def run(stub, code="print(json.dumps(run()))", *, epochs=2, idle=0.3, **settings
 
 
 @pytest.fixture(scope="module")
-def record(stub_folder, tmp_path_factory):
-    from conftest import Stub  # the fixture `stub` is of one test
-
-    return run(Stub(stub_folder, tmp_path_factory.mktemp("control")), watts=100, period=0.1)
+def record(shared_stub):
+    return run(shared_stub, watts=100, period=0.1)
 
 
 def test_a_run_too_short_for_the_counter_is_repeated_until_it_is_resolved(record):
