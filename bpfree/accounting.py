@@ -1,6 +1,5 @@
 """What a run took: its windows, and the costs that follow from them."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -76,17 +75,13 @@ def idle_watts(session: Session, boundary: Sequence[str], seconds: float) -> flo
     return joules / (end.time - begin.time) if joules is not None and quality == "measured" else None
 
 
-def repeats_needed(
-    readings: Sequence[Reading], window: Window, meters: Sequence[Meter], boundary: Sequence[str]
-) -> int:
-    """Trainings that a window must hold for its reading to be resolved; 1 where it is, or nothing is measured."""
-    quality = boundary_joules(readings, boundary)[1]
+def seconds_needed(readings: Sequence[Reading], meters: Sequence[Meter], boundary: Sequence[str]) -> float:
+    """How long a window must be for its reading to be resolved; 0 where this one is, or nothing is measured."""
     periods = [m.update_period or 0.0 for m in meters if m.component in boundary and m.quality == "measured"]
-    if quality != "unresolved" or not periods or window.seconds <= 0:
-        return 1
+    if boundary_joules(readings, boundary)[1] != "unresolved" or not periods:
+        return 0.0
     period = max(periods)
-    seconds = max(1.1 * period / WORST_RESOLUTION, SHORTEST_SECONDS if period >= COARSE_PERIOD else 0.0)
-    return max(1, math.ceil(1.1 * seconds / window.seconds))
+    return max(1.1 * period / WORST_RESOLUTION, SHORTEST_SECONDS if period >= COARSE_PERIOD else 0.0)
 
 
 def cost(

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bpfree import environment, workloads
-from bpfree.accounting import Progress, Window, cost, gpu_states, idle_watts, remarks, repeats_needed
+from bpfree.accounting import Progress, Window, cost, gpu_states, idle_watts, remarks, seconds_needed
 from bpfree.algorithms import Algorithm, Stage
 from bpfree.assembly import boundary_of, build_run, metering, prepare, session_of, stream
 from bpfree.errors import WorldError
@@ -186,15 +186,16 @@ class Run:
         session, first = self.session, self.progress
         if self.spec.role == "trial":
             return window
-        trainings = repeats_needed(window.readings(session), window, self.meters, self.boundary)
-        if trainings == 1:
+        needed = seconds_needed(window.readings(session), self.meters, self.boundary)
+        if not needed:
             return window
         listener, self.on_evaluation = self.on_evaluation, None
-        begin = session.begin_at_rest("train")
+        begin, trainings = session.begin_at_rest("train"), 0
         self.phases = session.phases()
-        for _ in range(trainings):
+        while session.clock() < begin.time + needed:
             self.progress = Progress(begin=begin)
             self.stages(build_run(self.spec, self.workload, self.device), data, works)
+            trainings += 1
         end = self.progress.end or session.phase("train")
         rested = session.rest()
         self.progress, self.on_evaluation = first, listener
