@@ -1,6 +1,7 @@
 """Fixtures for everyone: small networks in float64, the command line as a subprocess."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from hypothesis import settings
 # On a loaded machine time says nothing; in CI the examples are the same in every run.
 settings.register_profile("bpfree", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("bpfree")
+
+# A shell's background jobs ignore Ctrl-C, and so would every process that a test starts there to interrupt it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 

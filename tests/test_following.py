@@ -138,4 +138,4 @@ def test_a_workload_without_a_target_says_so(tmp_path, bpfree):
     path.write_text(FIRST.replace("digits-mlp", "mnist-cnn").replace("patience = 2", "stop_at_target = true"))
     failed = bpfree("study", path, "--results", tmp_path / "results")
     assert failed.returncode == 2
-    assert "mnist-cnn has no target: derive one with `bpfree targets`" in failed.stderr
+    assert "mnist-cnn has no target: derive one from a tuned study with `bpfree targets" in failed.stderr
