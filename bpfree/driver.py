@@ -214,7 +214,7 @@ def opened(study: Study, places: Places) -> "Iterator[tuple[Plan, dict[str, Tune
     from bpfree.planning import plan
 
     planned = plan(study, places.kind)
-    if any(record.spec.role == "imported" for record in places.folder.finals()):
+    if any(record.spec.role == "imported" for record in places.folder.records()):
         raise RequestError(f"{places.folder.path} holds imported runs: give the study another name, or --results")
     known_cells(planned, places)
     fetch_data(study, places.data_dir)

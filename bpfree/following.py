@@ -28,6 +28,8 @@ def take_over(plan: Plan, cell: Cell, followed: ResultsFolder, passes: int | Non
     theirs = followed.tuned(cell.name)
     if theirs is None:
         raise unfinished(plan, followed, f"it has not tuned {cell.name}")
+    if theirs.algorithm != cell.algorithm:
+        raise unfinished(plan, followed, f"{cell.name} is {theirs.algorithm}, not {cell.algorithm}")
     values = {**theirs.hyperparameters, **cell.fixed}
     matched = cell.training.matched_passes
     return theirs.model_copy(

@@ -31,6 +31,8 @@ from bpfree.meters.model import CpuModelMeter, processor, thread_power
 from bpfree.meters.nvml import visible_gpus
 from bpfree.records import MeasurementSettings, Reading
 
+MOST = {"cpu_watts": 10_000, "carbon_intensity": 10_000, "pue": 10}
+"""As in study files."""
 PROJECT = "bpfree measure"
 """CodeCarbon's `project_name` of what is measured here."""
 
@@ -49,6 +51,9 @@ def checked_settings(**given: Any) -> MeasurementSettings:
         first = error.errors()[0]
         wanted = first["msg"].removeprefix("Input should be ")
         raise RequestError(f"{first['loc'][0]} = {first['input']!r} is not accepted: it must be {wanted}") from None
+    for name, most in MOST.items():
+        if (getattr(settings, name) or 0) > most:
+            raise RequestError(f"{name} = {getattr(settings, name):g} is not accepted: it must be at most {most:g}")
     factor_of(settings)
     if settings.cpu_watts is not None:
         thread_power(processor(), settings.cpu_watts)

@@ -105,7 +105,10 @@ def plan(study: Study, device: Device) -> Plan:
     for workload, entry, optimizer in study.cells:
         training, fixed = study.training_of(workload, entry.method), study.hyperparameters_of(workload, entry)
         assembly.check_compatible(entry.name, workloads.find(workload), training.batch_size)
-        resolved = assembly.resolve(entry.name, optimizer, fixed)
+        try:
+            resolved = assembly.resolve(entry.name, optimizer, fixed)
+        except RequestError as error:
+            raise RequestError(f"{workload}, {entry.method}: {error}") from None
         if training.stop_at_target:
             target_of(workload)
         if study.tuning and study.tuning.pruner != "none" and stages(workload, entry.name, optimizer, resolved) > 1:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 Status = Literal["completed", "diverged", "out_of_memory", "failed"]
 Quality = Literal["measured", "modelled", "unresolved", "absent"]
@@ -289,7 +289,7 @@ class Cost(Document):
 class Record(Document):
     """One run, whole."""
 
-    schema_version: int = SCHEMA
+    schema_version: Literal[1] = SCHEMA
     id: str
     status: Status
     error: str | None = None

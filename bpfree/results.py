@@ -23,8 +23,10 @@ class ResultsFolder:
     Every file is written under a temporary name and renamed, so that a killed driver leaves no half-written file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, option: str = "--results") -> None:
         self.path = path
+        self.option = option
+        """Of the command line, by which another folder can be chosen."""
 
     def lock(self) -> FileLock:
         """The lock that keeps two drivers off one study, already held.
@@ -42,7 +44,7 @@ class ResultsFolder:
         except Timeout:
             raise WorldError(f"another bpfree process is working in {self.path}: wait for it or stop it") from None
         except OSError as error:
-            raise unwritable(self.path, error) from None
+            raise unwritable(self.path, error, self.option) from None
 
     def check_writable(self) -> None:
         """Fail before the work, not after it.
@@ -57,7 +59,7 @@ class ResultsFolder:
             with tempfile.TemporaryFile(dir=self.path):
                 pass
         except OSError as error:
-            raise unwritable(self.path, error) from None
+            raise unwritable(self.path, error, self.option) from None
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text of this folder in one step.
@@ -86,7 +88,7 @@ class ResultsFolder:
         except OSError as error:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            raise unwritable(self.path, error) from None
+            raise unwritable(self.path, error, self.option) from None
         return target
 
     def write(self, record: Record) -> Path:
@@ -108,16 +110,18 @@ class ResultsFolder:
         return read(Record, self.record_path(run_id)) if self.has(run_id) else None
 
     def records(self) -> Iterator[Record]:
-        """All records, in the order of their ids."""
+        """All records, in the order of their ids; copies under other names are left out."""
         for path in sorted(self.path.glob("runs/*/record.json")):
-            yield read(Record, path)
+            record = read(Record, path)
+            if record.id == path.parent.name:
+                yield record
 
     def plan(self) -> dict[str, Any]:
         """What the driver kept of the plan; empty before the tuning has ended, and where the file is damaged."""
         try:
-            kept = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
-            return kept if isinstance(kept["final_runs"], list) else {}
-        except (OSError, ValueError, KeyError, TypeError):
+            kept: dict[str, Any] = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
+            return kept if all(isinstance(run, str) for run in kept["final_runs"]) else {}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}
 
     def finals(self) -> list[Record]:
@@ -133,7 +137,12 @@ class ResultsFolder:
     def tuned(self, cell: str) -> TunedCell | None:
         """The outcome of a cell's tuning, if it has ended."""
         path = self.path / "tuned" / f"{cell}.json"
-        return read(TunedCell, path) if path.exists() else None
+        if not path.exists():
+            return None
+        found = read(TunedCell, path)
+        if found.cell != cell:  # its name says where it is written
+            raise WorldError(f"{path} is of another cell, {found.cell}: delete it and the cell is tuned again")
+        return found
 
     def tuned_cells(self) -> list[TunedCell]:
         """The outcomes of all cells whose tuning has ended."""
@@ -151,10 +160,20 @@ def read(kind: type[DocumentKind], path: Path) -> DocumentKind:
     try:
         return kind.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise WorldError(f"{path} cannot be read ({reason}): delete it and the run is made again") from None
+        raise WorldError(f"{path} cannot be read ({why(error)})") from None
 
 
-def unwritable(path: Path, error: OSError) -> WorldError:
+def why(error: OSError | ValidationError) -> str:
+    """What is wrong with a document, and what to do."""
+    if isinstance(error, OSError):
+        return f"{error.strerror}: check its permissions"
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    if place == "schema_version":
+        return "it is of another version of bpfree: read it with that one"
+    return f"{place or 'it'}: {first['msg']}: delete it and the run is made again"
+
+
+def unwritable(path: Path, error: OSError, option: str) -> WorldError:
     """The error for a folder that cannot be written."""
-    return WorldError(f"cannot write to {path} ({error.strerror or error}): choose another folder with --results")
+    return WorldError(f"cannot write to {path} ({error.strerror or error}): choose another folder with {option}")

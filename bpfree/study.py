@@ -36,7 +36,10 @@ Sampler = Literal["tpe", "gp", "random", "qmc"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 Device = Literal["cpu", "cuda"]
 NAME = r"^[\w][\w.-]*$"
-"""Names become parts of file names."""
+LONGEST_NAME = 80
+"""Bytes: names become parts of file names."""
+RESERVED = "train"
+"""The results folder of `bpfree train`."""
 TRIALS_AT_ONCE = 4
 """Trials asked for together, however many run at a time: what is tried does not depend on the machine's cores."""
 TRIAL_SEED = 1_000_000
@@ -104,6 +107,13 @@ class Measurement(Section):
     carbon_intensity: Annotated[float, Field(ge=0, le=10_000)] | None = None
     pue: Annotated[float, Field(ge=1, le=10)] = 1.0
 
+    @field_validator("boundary")
+    @classmethod
+    def _components_are_distinct(cls, value: list[str] | None) -> list[str] | None:
+        if value and len(set(value)) < len(value):
+            raise ValueError("must not name a component twice: its joules would count twice")
+        return value
+
     def settings(self) -> MeasurementSettings:
         """As a run holds them."""
         return MeasurementSettings(**self.model_dump())
@@ -127,6 +137,8 @@ class AlgorithmEntry(BaseModel):
     optimizer: str | None = None
     """Its own, in the place of the study's."""
 
+    _short = field_validator("label")(lambda value: short(value))
+
     @property
     def method(self) -> str:
         """Its label, or the algorithm's name."""
@@ -149,8 +161,8 @@ class WorkloadEntry(Section):
 class Override(Section):
     """`[[overrides]]`: what differs from the study's own settings; of several that apply, later ones win."""
 
-    workloads: list[str] | None = None
-    algorithms: list[str] | None = None
+    workloads: Annotated[list[str], Field(min_length=1)] | None = None
+    algorithms: Annotated[list[str], Field(min_length=1)] | None = None
     training: dict[str, Any] = {}
     hyperparameters: dict[str, Any] = {}
 
@@ -181,6 +193,14 @@ class Study(Section):
     measurement: Measurement = Measurement()
     statistics: Statistics = Statistics()
     overrides: list[Override] = []
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_usable(cls, value: str) -> str:
+        if value == RESERVED:
+            raise ValueError(f"'{RESERVED}' is the folder of single runs: choose another name")
+        short(value)
+        return value
 
     @field_validator("workloads", "algorithms", mode="before")
     @classmethod
@@ -285,6 +305,19 @@ class Study(Section):
         return fingerprint(self, __version__, *[TARGETS[name].value for name in sorted(aimed & TARGETS.keys())])
 
 
+def short(name: str | None) -> str | None:
+    """A name that can be part of a file's name.
+
+    Raises
+    ------
+    ValueError
+        It is too long.
+    """
+    if name is not None and len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"must be at most {LONGEST_NAME} bytes long: it becomes part of file names")
+    return name
+
+
 def name_of(item: str | WorkloadEntry | AlgorithmEntry) -> str:
     """What an entry of a list is called in the study."""
     if isinstance(item, str):
@@ -320,8 +353,6 @@ def load(path: Path) -> Study:
         raise RequestError(f"cannot read study file {path}: {reason}") from None
     try:
         return Study.model_validate(tomllib.loads(text))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RequestError(f"{path} is not valid TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = [str(part) for part in first["loc"]]
@@ -330,6 +361,8 @@ def load(path: Path) -> Study:
             field, _, message = message.partition(": ")
             place = [field]
         raise RequestError(f"{path}, line {line_of(text, place)}: {'.'.join(place)}: {message}") from None
+    except (ValueError, RecursionError) as error:  # TOML's own error is a ValueError; so is a number of 5,000 digits
+        raise RequestError(f"{path} is not valid TOML: {error}") from None
 
 
 def to_toml(study: Study) -> str:

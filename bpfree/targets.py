@@ -5,11 +5,13 @@ median, moved by the study's equivalence margin to the easier side, is the targe
 as the tuned baseline within the margin. `bpfree targets RESULTS_FOLDER` derives a study's targets again.
 """
 
+import json
+import os
 import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bpfree.errors import RequestError
+from bpfree.errors import RequestError, WorldError
 from bpfree.toml import toml_value
 
 FILE = Path(__file__).with_name("targets.toml")
@@ -58,7 +60,7 @@ def written(targets: dict[str, Target]) -> str:
     parts = [HEADER]
     for name in sorted(targets):
         rows = asdict(targets[name]).items()
-        parts += ["", f'["{name}"]', *(f"{key} = {toml_value(value)}" for key, value in rows)]
+        parts += ["", f"[{json.dumps(name)}]", *(f"{key} = {toml_value(value)}" for key, value in rows)]
     return "\n".join(parts) + "\n"
 
 
@@ -68,15 +70,19 @@ def merge(path: Path, found: dict[str, Target]) -> None:
     Raises
     ------
     RequestError
-        It holds something else, or cannot be written.
+        It holds something else.
+    WorldError
+        It cannot be written.
     """
     try:
         kept = read(path.read_text(encoding="utf-8")) if path.exists() else {}
-        path.write_text(written({**kept, **found}), encoding="utf-8")
-    except ValueError as error:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a full disk leaves the old rows
+        temporary.write_text(written({**kept, **found}), encoding="utf-8")
+        temporary.replace(path)
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"{path} is no file of targets ({error}): name another one with --output") from None
     except OSError as error:
-        raise RequestError(f"{path} cannot be written ({error.strerror}): name another one with --output") from None
+        raise WorldError(f"{path} cannot be written ({error.strerror}): name another one with --output") from None
 
 
 TARGETS = read(FILE.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -54,6 +55,9 @@ def root(
 
 def main() -> None:
     """Run the command line; every error that a user can meet is one line on stderr."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (for as long as we run)
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="replace")  # a narrow encoding is no reason to fail
@@ -70,11 +74,12 @@ def main() -> None:
     except typer.TyperException as error:
         fail(getattr(error, "format_message", error.__str__)(), 2)
     if status == INTERRUPTED:
-        fail("stopped; every finished run is kept: call again to go on", INTERRUPTED)
+        fail("stopped; every finished run of a study is kept: call again to go on", INTERRUPTED)
     raise SystemExit(status if isinstance(status, int) else 0)
 
 
 def fail(message: str, status: int) -> None:
     """One line on stderr, and the exit status."""
-    err.print(f"bpfree: {message}", style="red", soft_wrap=True, markup=False)
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)  # names may hold anything
+    err.print(f"bpfree: {shown}", style="red", soft_wrap=True, markup=False)
     raise SystemExit(status)

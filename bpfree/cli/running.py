@@ -39,7 +39,7 @@ def train(
     workload: Workload,
     optimizer: Optimizer = "adamw",
     seed: Annotated[int, typer.Option(min=0, max=999_999, help="Of initialisation, data order and the algorithm.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training set at most.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, max=1_000_000, help="Passes over the training set at most.")] = 20,
     batch_size: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 128,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without improvement that end a stage.")] = 5,
     settings: Set = None,
@@ -95,10 +95,12 @@ def train(
 def tune(
     algorithm: Annotated[str, typer.Argument(help="A name from `bpfree list algorithms`.")],
     workload: Workload,
-    trials: Annotated[int, typer.Option(min=1, help="Trainings to try.")],
+    trials: Annotated[int, typer.Option(min=1, max=100_000, help="Trainings to try.")],
     optimizer: Optimizer = "adamw",
     sampler: Annotated[str, typer.Option(help="tpe, gp, random or qmc.")] = "tpe",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training set of a trial at most.")] = 10,
+    epochs: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Passes over the training set of a trial at most.")
+    ] = 10,
     settings: Set = None,
     device: Device = "auto",
     workers: Workers = None,
@@ -188,6 +190,8 @@ def study(
             out.print(f"report: {report_path}")
         return
     places = places_of(loaded, results, device, data_dir, workers)
+    if not dry_run:
+        ResultsFolder(report_path.parent, "--output").check_writable()
     try:
         if dry_run:
             show_plan(loaded, places, as_json)

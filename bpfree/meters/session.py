@@ -255,7 +255,7 @@ def boundary_joules(readings: Sequence[Reading], boundary: Sequence[str]) -> tup
     Null and absent if a component is absent or missing, or if measured and modelled figures would be mixed. Unresolved
     if any part is; its joules are kept where every counter moved.
     """
-    parts = [reading for component in boundary for reading in readings if reading.component == component]
+    parts = [reading for component in dict.fromkeys(boundary) for reading in readings if reading.component == component]
     if not parts or {part.component for part in parts} != set(boundary):
         return None, "absent"
     qualities = {part.quality for part in parts}

@@ -26,7 +26,7 @@ def build_report(results: Path | ResultsFolder, output: Path) -> Path:
     """
     summary = summarise(results.path if isinstance(results, ResultsFolder) else results)
     drawn = figures.all_figures(summary)
-    target = ResultsFolder(output)
+    target = ResultsFolder(output, "--output")
     for _, group in drawn:
         for figure in group:
             target.write_text(f"figures/{figure.name}.svg", figure.standalone)

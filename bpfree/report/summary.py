@@ -179,7 +179,9 @@ def summarise(path: Path) -> Summary:
     """
     folder = ResultsFolder(path)
     if not (path / "study.toml").is_file():
-        raise WorldError(f"{path} is not the results folder of a study: it has no study.toml")
+        raise WorldError(
+            f"{path} is not the results folder of a study: it has no study.toml; run the study first, or name --results"
+        )
     study = parsed(path / "study.toml", tomllib.loads, ("name", "workloads", "algorithms", "baseline"))
     plan = parsed(path / "plan.json", json.loads, ("final_runs",)) if (path / "plan.json").is_file() else None
     everything = list(folder.records())
