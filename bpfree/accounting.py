@@ -85,10 +85,16 @@ def seconds_needed(readings: Sequence[Reading], meters: Sequence[Meter], boundar
 
 
 def cost(
-    spec: RunSpec, progress: Progress, session: Session, boundary: Sequence[str], window: Window, host_bytes: int | None
+    spec: RunSpec,
+    progress: Progress,
+    session: Session,
+    boundary: Sequence[str],
+    window: Window,
+    readings: list[Reading],
+    host_bytes: int | None,
 ) -> Cost:
-    """What one training took."""
-    seconds, readings = window.seconds, window.readings(session)
+    """What one training took; `readings` are those of its window."""
+    seconds = window.seconds
     joules, quality = boundary_joules(readings, boundary)
     net = None
     if joules is not None and quality == "measured" and progress.idle_watts is not None:
@@ -122,10 +128,10 @@ def cost(
     )
 
 
-def gpu_states(session: Session, window: Window) -> list[GpuState]:
-    """What was seen of each GPU during the training window."""
+def gpu_states(session: Session, window: Window, readings: Sequence[Reading]) -> list[GpuState]:
+    """What was seen of each GPU during the training window, whose readings these are."""
     found = []
-    for reading, meter in zip(window.readings(session), session.meters, strict=True):
+    for reading, meter in zip(readings, session.meters, strict=True):
         if meter.watch is not None:
             counted = reading.joules if meter.method == "nvml_energy_counter" else None
             whole = None if counted is None else counted * window.trainings

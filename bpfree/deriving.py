@@ -33,8 +33,7 @@ def derive(folder: ResultsFolder) -> dict[str, Target]:
 def target_of(study: Study, workload: str, finals: Sequence[Record]) -> Target:
     """The target of one workload."""
     metric = find(workload).metric
-    here = [o for name, entry, o in study.cells if (name, entry.method) == (workload, study.baseline)]
-    optimizer = here[0]
+    optimizer = next(o for name, entry, o in study.cells if (name, entry.method) == (workload, study.baseline))
     runs = [r for r in finals if r.spec.cell == cell_name(workload, study.baseline, optimizer)]
     if len(runs) < FEWEST_SEEDS:
         raise RequestError(

@@ -29,10 +29,8 @@ from bpfree.meters.carbon import factor_of
 from bpfree.meters.codecarbon_csv import Emission, append, check
 from bpfree.meters.model import CpuModelMeter, processor, thread_power
 from bpfree.meters.nvml import visible_gpus
-from bpfree.records import MeasurementSettings, Reading
+from bpfree.records import MOST, MeasurementSettings, Reading
 
-MOST = {"cpu_watts": 10_000, "carbon_intensity": 10_000, "pue": 10}
-"""As in study files."""
 PROJECT = "bpfree measure"
 """CodeCarbon's `project_name` of what is measured here."""
 
@@ -149,7 +147,7 @@ class Measurement:
         readings = window.readings(self._session)
         boundary = counted(readings)
         joules, quality = boundary_joules(readings, boundary)
-        states = gpu_states(self._session, window)
+        states = gpu_states(self._session, window, readings)
         if self._command and self._command.ended:
             peak, floor = self._command.ended.peak_bytes, self._command.ended.peak_floor
         else:

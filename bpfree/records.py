@@ -54,6 +54,10 @@ class TrainingSettings(Document):
     """CPU threads of a run; None: the cores at hand, shared among parallel runs."""
 
 
+MOST: dict[str, float] = {"cpu_watts": 10_000, "carbon_intensity": 10_000, "pue": 10}
+"""More than this of a measurement setting is taken for a mistake: in study files and on the command line alike."""
+
+
 class MeasurementSettings(Document):
     """What is measured and on which assumptions."""
 

@@ -24,26 +24,59 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from bpfree import __version__
 from bpfree.errors import RequestError
-from bpfree.records import LearningRateSchedule, MeasurementSettings, Monitor, Restore, TrainingSettings, fingerprint
+from bpfree.records import (
+    MOST,
+    LearningRateSchedule,
+    MeasurementSettings,
+    Monitor,
+    Restore,
+    TrainingSettings,
+    fingerprint,
+)
 from bpfree.targets import TARGETS
 from bpfree.toml import line_of, toml_value
 
 Sampler = Literal["tpe", "gp", "random", "qmc"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 Device = Literal["cpu", "cuda"]
-NAME = r"^[\w][\w.-]*$"
 LONGEST_NAME = 80
-"""Bytes: names become parts of file names."""
+"""Bytes."""
 RESERVED = "train"
 """The results folder of `bpfree train`."""
 TRIALS_AT_ONCE = 4
 """Trials asked for together, however many run at a time: what is tried does not depend on the machine's cores."""
 TRIAL_SEED = 1_000_000
 """The k-th trial of every cell trains with seed TRIAL_SEED + k; final runs have smaller seeds."""
+
+
+def short(name: str) -> str:
+    """The name, if it is not too long.
+
+    Raises
+    ------
+    ValueError
+        It is.
+    """
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"must be at most {LONGEST_NAME} bytes long: it becomes part of file names")
+    return name
+
+
+Name = Annotated[str, Field(pattern=r"^[\w][\w.-]*$"), AfterValidator(short)]
+"""Names become parts of file names."""
 
 
 class Section(BaseModel):
@@ -101,11 +134,11 @@ class Measurement(Section):
     boundary: Annotated[list[Literal["gpu", "cpu", "dram"]], Field(min_length=1)] | None = None
     idle_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
     warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 10
-    cpu_watts: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    cpu_watts: Annotated[float, Field(gt=0, le=MOST["cpu_watts"])] | None = None
     country: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
     region: str | None = None
-    carbon_intensity: Annotated[float, Field(ge=0, le=10_000)] | None = None
-    pue: Annotated[float, Field(ge=1, le=10)] = 1.0
+    carbon_intensity: Annotated[float, Field(ge=0, le=MOST["carbon_intensity"])] | None = None
+    pue: Annotated[float, Field(ge=1, le=MOST["pue"])] = 1.0
 
     @field_validator("boundary")
     @classmethod
@@ -132,12 +165,10 @@ class AlgorithmEntry(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
-    label: Annotated[str, Field(pattern=NAME)] | None = None
+    label: Name | None = None
     """What the study calls it, so that an algorithm may take part in several forms."""
     optimizer: str | None = None
     """Its own, in the place of the study's."""
-
-    _short = field_validator("label")(lambda value: short(value))
 
     @property
     def method(self) -> str:
@@ -180,14 +211,14 @@ class Override(Section):
 class Study(Section):
     """A study file, checked."""
 
-    name: Annotated[str, Field(pattern=NAME)]
+    name: Name
     description: str = ""
     workloads: Annotated[list[WorkloadEntry], Field(min_length=1)]
     algorithms: Annotated[list[AlgorithmEntry], Field(min_length=1)]
     optimizers: Annotated[list[str], Field(min_length=1)] = ["adamw"]
     baseline: Annotated[str, Field(validate_default=True)] = "backprop"
     seeds: list[int] = [0, 1, 2, 3, 4]
-    follows: Annotated[str, Field(pattern=NAME)] | None = None
+    follows: Name | None = None
     training: Training = Training()
     tuning: Tuning | None = None
     measurement: Measurement = Measurement()
@@ -199,7 +230,6 @@ class Study(Section):
     def _name_is_usable(cls, value: str) -> str:
         if value == RESERVED:
             raise ValueError(f"'{RESERVED}' is the folder of single runs: choose another name")
-        short(value)
         return value
 
     @field_validator("workloads", "algorithms", mode="before")
@@ -303,19 +333,6 @@ class Study(Section):
         """Changes with anything that the plan depends on."""
         aimed = {w for w, entry, _ in self.cells if self.training_of(w, entry.method).stop_at_target}
         return fingerprint(self, __version__, *[TARGETS[name].value for name in sorted(aimed & TARGETS.keys())])
-
-
-def short(name: str | None) -> str | None:
-    """A name that can be part of a file's name.
-
-    Raises
-    ------
-    ValueError
-        It is too long.
-    """
-    if name is not None and len(name.encode()) > LONGEST_NAME:
-        raise ValueError(f"must be at most {LONGEST_NAME} bytes long: it becomes part of file names")
-    return name
 
 
 def name_of(item: str | WorkloadEntry | AlgorithmEntry) -> str:

@@ -136,7 +136,8 @@ class Run:
         if window is None and progress.begin is not None:
             window = Window(progress.begin, progress.end or stopped, progress.end or stopped)
         host_bytes = progress.peaks[1] if fresh_process else None
-        states = gpu_states(session, window) if window else []
+        readings = window.readings(session) if window else []
+        states = gpu_states(session, window, readings) if window else []
         return Record(
             id=self.spec.id,
             status=status,
@@ -148,7 +149,7 @@ class Run:
             history=progress.history,
             phases=self.phases or session.phases(),
             gpus=states,
-            cost=cost(self.spec, progress, session, self.boundary, window, host_bytes) if window else None,
+            cost=cost(self.spec, progress, session, self.boundary, window, readings, host_bytes) if window else None,
             started=self.started,
             warnings=[*progress.warnings, *(remarks(progress, states, window) if window else [])],
             trace=next((meter.watch.trace() for meter in self.meters if meter.watch is not None), None),
