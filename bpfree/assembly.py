@@ -1,5 +1,6 @@
 """From a specification to a run's parts: hyperparameters, network and algorithm, device, meters, randomness."""
 
+import ctypes
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,9 @@ from bpfree.hyperparameters import HyperparameterSet, split
 from bpfree.meters import Meter, Session, open_meters
 from bpfree.records import RunSpec
 from bpfree.workloads import Workload
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+GREATEST_MMAP_THRESHOLD = 32 * 2**20
 
 
 def resolve(algorithm: str, optimizer: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -129,12 +133,26 @@ def metering(device: str, cpu_watts: float | None = None) -> Iterator[list[Meter
 
 def prepare(device: str, threads: int | None = None) -> None:
     """Set this process up for runs on a device: threads, determinism, the current CUDA device."""
+    keep_freed_memory()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else matrix products on CUDA are not deterministic
     if threads:
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
     if device != "cpu":
         torch.cuda.set_device(device)
+
+
+def keep_freed_memory() -> None:
+    """Have malloc keep what is freed, where it is glibc's, and torch ask for huge pages, where the kernel gives them.
+
+    Else megabytes go back to the kernel at once, and a step that takes them anew has each page faulted in and zeroed,
+    up to a tenth of its time; and weights and optimizer state lie on more small pages than a core can keep track of.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read once, when torch first allocates
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, GREATEST_MMAP_THRESHOLD)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def boundary_of(spec: RunSpec) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bpfree import assembly, passes, stopping, workloads
+from bpfree import assembly, execution, passes, stopping, workloads
 from bpfree.meters import Session, boundary_joules
 from bpfree.records import Quality, RunSpec, TrainingSettings
 
@@ -48,7 +48,7 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
     algorithm = assembly.build_run(spec, workload, device)
     setup_seconds = time.perf_counter() - begin
     epoch_seconds = []
-    order = assembly.stream(0, "estimate")
+    order = assembly.stream(0, "estimate", device)
     inputs, targets = next(passes.batches(data.train, spec.training.batch_size, order))
     size = passes.EVALUATION_BATCH
     sample = workloads.Split(data.validation.inputs[:size], data.validation.targets[:size])
@@ -58,7 +58,13 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
         stages = algorithm.stages()
         for stage in stages:
             algorithm.begin(stage)
-            step = median_seconds(lambda: algorithm.step(workload.transform(inputs, order), targets), session)
+            launch = execution.step_of(algorithm, spec.training.execution)
+            for _ in range(execution.EAGER_STEPS):
+                launch(inputs, targets)
+            step = median_seconds(
+                lambda: launch(workload.transform(inputs, order), targets),  # noqa: B023 (called at once)
+                session,
+            )
             validation = median_seconds(lambda: passes.evaluate(algorithm, workload, sample), session)
             steps = len(data.train) // spec.training.batch_size
             epoch_seconds.append(step * steps + validation * len(data.validation) / len(sample))

@@ -14,9 +14,12 @@ EVALUATION_BATCH = 1000
 
 
 def batches(data: Split, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """One epoch in a new random order. The last, partial batch is left out: every step has the same shape."""
+    """One epoch in a new random order, drawn where data and generator are.
+
+    The last, partial batch is left out: every step has the same shape.
+    """
     n = len(data)
-    order = torch.randperm(n, generator=generator).to(data.targets.device)
+    order = torch.randperm(n, generator=generator, device=generator.device)
     for start in range(0, n - n % size, size):
         index = order[start : start + size]
         yield data.inputs[index], data.targets[index]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
-from bpfree import assembly, workloads
+from bpfree import assembly, execution, workloads
 from bpfree.errors import RequestError
 from bpfree.meters.carbon import factor_of
-from bpfree.records import RunSpec, TrainingSettings, TunedCell, cell_name
+from bpfree.records import Execution, RunSpec, TrainingSettings, TunedCell, cell_name
 from bpfree.study import Device, Study, Training
 from bpfree.targets import FILE
 
@@ -40,6 +40,11 @@ class Plan:
     study: Study
     device: Device
     cells: list[Cell]
+
+    @property
+    def level(self) -> Execution:
+        """How the steps of all its runs are launched."""
+        return execution.level_of(self.study.training.execution, self.device)
 
     def final_blocks(self, tuned: dict[str, TunedCell]) -> list[list[RunSpec]]:
         """The final runs: one block a seed, in it every cell of a workload once, in shuffled order."""
@@ -81,7 +86,7 @@ class Plan:
             optimizer=cell.optimizer,
             hyperparameters=hyperparameters,
             seed=seed,
-            training=training,
+            training=training.model_copy(update={"execution": self.level}),
             measurement=self.study.measurement.settings(),
             device=self.device,
             role=role,
@@ -95,10 +100,12 @@ def plan(study: Study, device: Device) -> Plan:
     Raises
     ------
     RequestError
-        An unknown name, a value out of bounds, an algorithm that a workload's network does not suit, a workload
-        without the target that it is to reach, or a pruner with an algorithm of several stages.
+        An unknown name, a value out of bounds, an execution level that the device lacks, an algorithm that a
+        workload's network does not suit, a workload without the target that it is to reach, or a pruner with an
+        algorithm of several stages.
     """
     factor_of(study.measurement.settings())
+    execution.level_of(study.training.execution, device)
     if device == "cpu" and "gpu" in (study.measurement.boundary or []):
         raise RequestError("boundary names gpu, but the study runs on the CPU: leave it out or choose --device cuda")
     cells = []

@@ -27,6 +27,7 @@ class Document(BaseModel):
 Monitor = Literal["metric", "loss"]
 Restore = Literal["best", "last"]
 LearningRateSchedule = Literal["constant", "linear_cooldown"]
+Execution = Literal["eager", "cuda_graph", "compiled"]
 
 
 class TrainingSettings(Document):
@@ -49,7 +50,8 @@ class TrainingSettings(Document):
     """`linear_cooldown`: constant for the first half of a stage's limit, then linear to nearly zero."""
     target: float | None = None
     """The run ends as soon as the validation metric reaches it."""
-    execution: Literal["eager"] = "eager"
+    execution: Execution = "eager"
+    """How steps are launched: operator by operator, as one CUDA graph, or compiled."""
     threads: int | None = None
     """CPU threads of a run; None: the cores at hand, shared among parallel runs."""
 

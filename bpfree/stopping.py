@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from bpfree.algorithms import Algorithm
 from bpfree.records import TrainingSettings
 from bpfree.workloads import Metric
@@ -32,7 +34,11 @@ def scale_learning_rates(algorithm: Algorithm, factor: float) -> None:
     """Set the learning rate of every optimizer to a multiple of the one that it began with."""
     for optimizer in algorithm.optimizers.values():
         for group in optimizer.param_groups:
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+            rate = group.setdefault("initial_lr", group["lr"]) * factor
+            if isinstance(group["lr"], Tensor):  # in place, where a CUDA graph reads it
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
 
 class Stopping:

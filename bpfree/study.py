@@ -39,6 +39,7 @@ from bpfree import __version__
 from bpfree.errors import RequestError
 from bpfree.records import (
     MOST,
+    Execution,
     LearningRateSchedule,
     MeasurementSettings,
     Monitor,
@@ -105,13 +106,14 @@ class Training(Section):
     """Each method gets the passes that the baseline took in the study that this one follows, and no early stop."""
     stop_at_target: bool = False
     """A final run ends when the validation metric reaches the workload's target."""
-    execution: Literal["eager"] = "eager"
+    execution: Execution | None = None
+    """How steps are launched, for all methods alike; left out: CUDA graphs on CUDA, operator by operator on a CPU."""
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     """CPU threads of a run; left out: the cores at hand, shared among parallel runs."""
 
     def settings(self, **replaced: Any) -> TrainingSettings:
-        """As a run holds them."""
-        own = self.model_dump(exclude={"matched_passes", "stop_at_target"})
+        """As a run holds them; the plan adds the execution level, which depends on the device."""
+        own = self.model_dump(exclude={"matched_passes", "stop_at_target", "execution"})
         return TrainingSettings(**{**own, **replaced})
 
 
@@ -148,7 +150,7 @@ class Measurement(Section):
         return value
 
     def settings(self) -> MeasurementSettings:
-        """As a run holds them."""
+        """As a run holds them; the plan adds the execution level, which depends on the device."""
         return MeasurementSettings(**self.model_dump())
 
 
@@ -201,6 +203,8 @@ class Override(Section):
     @classmethod
     def _training_is_right(cls, value: dict[str, Any]) -> dict[str, Any]:
         Training(**value)  # its own errors name the field
+        if "execution" in value:
+            raise ValueError("execution is the same for all methods of a study: set it in [training]")
         return value
 
     def applies(self, workload: str, method: str) -> bool:

@@ -19,6 +19,7 @@ from bpfree.accounting import Progress, Window, cost, gpu_states, idle_watts, re
 from bpfree.algorithms import Algorithm, Stage
 from bpfree.assembly import boundary_of, build_run, metering, prepare, session_of, stream
 from bpfree.errors import WorldError
+from bpfree.execution import Step, step_of
 from bpfree.meters import (
     Meter,
     boundary_joules,
@@ -158,7 +159,7 @@ class Run:
     def warm_up(self, data: Data) -> list[StageWork]:
         """Steps on a throwaway copy: caches and clocks get warm, and torch counts the FLOPs of each stage."""
         algorithm = build_run(self.spec, self.workload, self.device)
-        order, n = stream(self.spec.seed, "warm-up"), len(data.train)
+        order, n = stream(self.spec.seed, "warm-up", self.device), len(data.train)
         inputs, targets = next(batches(data.train, self.spec.training.batch_size, order))
         sample = data.validation.inputs[:EVALUATION_BATCH]
         found = []
@@ -171,8 +172,9 @@ class Run:
             step = flops_of(lambda: algorithm.step(inputs, targets))  # noqa: B023
             predict = flops_of(lambda: algorithm.predict(sample)) * len(data.validation) // len(sample)
             found.append(StageWork(step, predict, carry, cached))
+            launch = step_of(algorithm, self.spec.training.execution)
             for _ in range(self.spec.measurement.warmup_steps):
-                algorithm.step(inputs, targets)
+                launch(inputs, targets)
         return found
 
     def measure_idle(self) -> float | None:
@@ -212,7 +214,7 @@ class Run:
 
     def stages(self, algorithm: Algorithm, data: Data, works: list[StageWork]) -> None:
         """All stages, one after another."""
-        order = stream(self.spec.seed, "order")
+        order = stream(self.spec.seed, "order", self.device)
         stages = algorithm.stages()
         limits = epoch_limits([stage.max_epochs for stage in stages], self.spec.training)
         for stage, limit, work in zip(stages, limits, works, strict=True):
@@ -238,11 +240,12 @@ class Run:
         patient, aims = stage.stops_early, stage.predicts
         stopping = Stopping(training, self.workload.metric, limit, patient=patient, aims=aims)
         best_weights = snapshot(stage)
+        launch = step_of(algorithm, training.execution)
         first_step, pruned = progress.step, False
         while not stopping.over and not pruned:
             if training.schedule == "linear_cooldown":
                 scale_learning_rates(algorithm, cooldown(stopping.epoch + 1, limit))
-            train_loss = self.train_epoch(algorithm, data, order)
+            train_loss = self.train_epoch(launch, data, order)
             self.session.phase("validate")
             with algorithm.averaged():
                 value, validation_loss = evaluate(algorithm, self.workload, data.validation)
@@ -267,11 +270,11 @@ class Run:
             progress.warnings.append(f"outputs of finished blocks were not kept for {stage.name}: {reason}")
         return not stopping.target_reached
 
-    def train_epoch(self, algorithm: Algorithm, data: Data, order: torch.Generator) -> Tensor:
+    def train_epoch(self, launch: Step, data: Data, order: torch.Generator) -> Tensor:
         """One pass over the training set. Returns the mean loss, still on the device."""
         loss_sum, steps = torch.zeros((), device=self.device), 0
         for inputs, targets in batches(data.train, self.spec.training.batch_size, order):
-            loss_sum += algorithm.step(self.workload.transform(inputs, order), targets)
+            loss_sum += launch(self.workload.transform(inputs, order), targets)
             steps += 1
         self.progress.step += steps
         return loss_sum / steps

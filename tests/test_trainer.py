@@ -8,6 +8,7 @@ from specs import spec
 
 from bpfree import algorithms, assembly, passes, trainer, workloads
 from bpfree.errors import RequestError
+from bpfree.optimizers.adam import AdamW
 
 
 @pytest.fixture(autouse=True)
@@ -113,13 +114,13 @@ def test_a_target_ends_the_run_in_whatever_stage(monkeypatch):
 
 
 def test_cooldown_lowers_the_learning_rates(monkeypatch):
-    rates, step = [], torch.optim.AdamW.step
+    rates, step = [], AdamW.step
 
     def spy(self, *arguments):
         rates.append(self.param_groups[0]["lr"])
         return step(self, *arguments)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    monkeypatch.setattr(AdamW, "step", spy)
     wanted = spec(epochs=4, patience=4, learning_rate=0.01)
     wanted.training.schedule = "linear_cooldown"
     trainer.run(wanted, "cpu")

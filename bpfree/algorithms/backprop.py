@@ -1,7 +1,8 @@
 """Backpropagation (Rumelhart, Hinton and Williams, Nature 323, 1986): the baseline.
 
     loss        ℓ = CE(softmax(o), y),  o = V a_L + c,  aᵢ = blockᵢ(aᵢ₋₁),  a₀ = x
-    update      ∇ℓ with respect to all parameters, by the chain rule through all blocks
+    update      e = ∂ℓ/∂o = (softmax(o) − Y) / B,  dV = eᵀ a_L,  dc = Σ e,  da_L = e V
+                from the last block to the first: from daᵢ the gradients of its parameters and daᵢ₋₁
     prediction  argmax o
 
 The network is the others' exactly, with a linear head on the last block; nothing else is in its optimizer. The first
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bpfree.algorithms.base import Algorithm, Stage
+from bpfree.algorithms.base import Algorithm, Stage, loss_and_error
 from bpfree.hyperparameters import HyperparameterSet
 
 
@@ -29,23 +30,26 @@ class Backprop(Algorithm):
         """One, with the whole network."""
         return [Stage("network", range(len(self.blocks)), [*self.blocks, self.head])]
 
+    @torch.no_grad()
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of all parameters."""
-        self.optimizers[0].zero_grad(set_to_none=True)
-        loss = F.cross_entropy(self.scores(inputs), labels_B)
-        torch.autograd.backward(loss)
-        self.advance(0, loss.detach)
-        return loss.detach()
+        a, pullbacks = inputs, []
+        for block in self.blocks:
+            a, pullback = block.vjp(a, through=block is not self.blocks[0])
+            pullbacks.append(pullback)
+        o_BC, pullback = self.head.vjp(a)
+        loss, e_BC = loss_and_error(F.cross_entropy, o_BC, labels_B)
+        da = pullback(e_BC)
+        for pullback in reversed(pullbacks):
+            da = pullback(da)
+        self.advance(0, lambda: loss)
+        return loss
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
         """o = V a_L + c."""
-        return self.scores(inputs)
-
-    def scores(self, inputs: Tensor) -> Tensor:
-        """Logits (B, C), differentiable."""
         a = inputs
         for block in self.blocks:
             a = block(a)
-        logits: Tensor = self.head(a.flatten(1))
-        return logits
+        o_BC: Tensor = self.head(a)
+        return o_BC

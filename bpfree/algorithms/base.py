@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bpfree.hyperparameters import HyperparameterSet
-from bpfree.workloads.networks import Block
+from bpfree.workloads.networks import Block, Head, buffer, product
 
 MakeOptimizer = Callable[..., Optimizer]
+Loss = Callable[[Tensor, Tensor], Tensor]
 Schedule = Annotated[
     Literal["simultaneous", "greedy"], "all blocks in every step, or one block to its end after another"
 ]
@@ -66,7 +67,7 @@ class Algorithm(ABC):
     def __init__(
         self,
         blocks: Sequence[Block],
-        head: nn.Linear,
+        head: Head,
         hyperparameters: Any,
         make_optimizer: MakeOptimizer,
         generator: torch.Generator,
@@ -213,18 +214,31 @@ class Projection(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         """Class scores (B, C)."""
-        return a.flatten(1) @ self.weight.T
+        return product(a.flatten(1), self.weight.T)
+
+    def gradient(self, S_BC: Tensor, a: Tensor) -> None:
+        """Sets dM = Sᵀ a, S being the gradient of the loss with respect to the scores."""
+        torch.mm(S_BC.T, a.flatten(1), out=buffer(self.weight))
+
+
+def one_hot(labels_B: Tensor, like_BC: Tensor) -> Tensor:
+    """Y (B, C), of the type of `like_BC`."""
+    classes_C = torch.arange(like_BC.shape[1], device=like_BC.device)
+    return (labels_B[:, None] == classes_C).to(like_BC.dtype)
 
 
 def softmax_error(scores_BC: Tensor, labels_B: Tensor) -> Tensor:
     """S = (softmax(scores) − Y) / B: the gradient of the mean cross-entropy with respect to the scores."""
-    return subtract_labels(scores_BC.softmax(1), labels_B)
+    return (scores_BC.softmax(1) - one_hot(labels_B, scores_BC)) / len(labels_B)
 
 
-def subtract_labels(p_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """(p − Y) / B with Y one-hot; p is changed in place."""
-    p_BC[torch.arange(len(labels_B), device=labels_B.device), labels_B] -= 1
-    return p_BC / len(labels_B)
+def loss_and_error(loss: Loss, scores_BC: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor]:
+    """A loss, and its gradient with respect to the scores."""
+    with torch.enable_grad():
+        scores_BC = scores_BC.detach().requires_grad_()
+        value = loss(scores_BC, targets_B)
+        (error_BC,) = torch.autograd.grad(value, scores_BC)
+    return value.detach(), error_BC
 
 
 def mean_probability(scores: Sequence[Tensor]) -> Tensor:

@@ -39,10 +39,11 @@ from bpfree.algorithms.base import (
     Schedule,
     Stage,
     mean_probability,
+    one_hot,
     softmax_error,
-    subtract_labels,
 )
 from bpfree.hyperparameters import HyperparameterSet
+from bpfree.workloads.networks import product
 
 FEEDBACK = "feedback"
 
@@ -70,7 +71,7 @@ class CascadedForward(LocalAlgorithm):
     def build(self) -> None:
         """Wᵢ, and under feedback Bᵢ."""
         self.predictors = [Projection(block.width, self.classes, self.generator) for block in self.blocks]
-        self.grams: dict[int, tuple[Tensor, Tensor, int]] = {}
+        self.grams: dict[int, list[Tensor]] = {}
         self.B = []
         if self.h.blocks == "feedback":
             for block in self.blocks[:-1]:
@@ -132,26 +133,30 @@ class CascadedForward(LocalAlgorithm):
         W = self.predictors[i]
         o_BC: Tensor = W(h_BN)
         if self.h.loss == "squared_error":
-            Y_BC = F.one_hot(labels_B, self.classes).to(o_BC.dtype)
+            Y_BC = one_hot(labels_B, o_BC)
             self.gather(i, h_BN, Y_BC)
             squared_error: Tensor = (o_BC - Y_BC).square().sum(1).mean()
             return squared_error
         if self.h.loss == "sparsemax":
             p_BC, tau_B = sparsemax(o_BC)
             loss = sparsemax_loss(o_BC, tau_B, labels_B)
-            S_BC = subtract_labels(p_BC, labels_B)
+            S_BC = (p_BC - one_hot(labels_B, p_BC)) / len(labels_B)
         else:
             loss = F.cross_entropy(o_BC, labels_B)
             S_BC = softmax_error(o_BC, labels_B)
-        W.weight.grad = S_BC.T @ h_BN
+        W.gradient(S_BC, h_BN)
         self.advance(i, lambda: loss)
         return loss
 
     def gather(self, i: int, h_BN: Tensor, Y_BC: Tensor) -> None:
-        """Add a batch to HᵀH and HᵀY, in float64."""
+        """Add a batch to HᵀH, HᵀY and N, in float64 and in place."""
         H, Y = h_BN.double(), Y_BC.double()
-        gram, moment, n = self.grams.get(i, (torch.zeros((), dtype=H.dtype, device=H.device),) * 2 + (0,))
-        self.grams[i] = (gram + H.T @ H, moment + H.T @ Y, n + len(H))
+        if i not in self.grams:
+            self.grams[i] = [H.new_zeros(H.shape[1], size) for size in (H.shape[1], Y.shape[1])] + [H.new_zeros(())]
+        gram, moment, n = self.grams[i]
+        gram += H.T @ H
+        moment += H.T @ Y
+        n += len(H)
 
     def solve(self) -> None:
         """Wᵢᵀ = (HᵀH + λ N I)⁻¹ HᵀY for the predictors whose sums have grown."""
@@ -167,12 +172,12 @@ class CascadedForward(LocalAlgorithm):
         for block in self.blocks:
             a, pullback = block.vjp(a)
             pullbacks.append((a.shape, pullback))
-        h_BN, V = a.flatten(1), self.head.weight
-        o_BC = self.head(h_BN)
+        o_BC, through_head = self.head.vjp(a)
         e_BC = softmax_error(o_BC, labels_B)
-        for B, (shape, pullback) in zip([*self.B, V], pullbacks, strict=True):
-            pullback((e_BC @ B).view(shape))
-        V.grad, self.head.bias.grad = e_BC.T @ h_BN, e_BC.sum(0)
+        *hidden, (_, last) = pullbacks
+        for B, (shape, pullback) in zip(self.B, hidden, strict=True):
+            pullback(product(e_BC, B).reshape(shape))
+        last(through_head(e_BC))
         loss = F.cross_entropy(o_BC, labels_B)
         self.advance(0, lambda: loss)
         return loss
@@ -184,7 +189,7 @@ class CascadedForward(LocalAlgorithm):
             a = inputs
             for block in self.blocks:
                 a = block(a)
-            scores: Tensor = self.head(a.flatten(1))
+            scores: Tensor = self.head(a)
             return scores
         self.solve()
         trained = range(self.stage.blocks.stop)

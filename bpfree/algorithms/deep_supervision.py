@@ -5,7 +5,8 @@ Mono-Forward's projections Mᵢ on every block, but one loss whose gradient cros
     goodness    Gᵢ = aᵢ Mᵢᵀ
     loss        `head`:  ℓ = CE(softmax(o), y) + w Σᵢ CE(softmax(Gᵢ), y),  o = V a_L + c
                 `last`:  ℓ = CE(softmax(G_L), y) + w Σ_{i<L} CE(softmax(Gᵢ), y)
-    update      ∇ℓ with respect to all parameters, by the chain rule through all blocks
+    update      Sᵢ = wᵢ (softmax(Gᵢ) − Y) / B,  wᵢ its weight above,  dMᵢ = Sᵢᵀ aᵢ
+                from the last block to the first: daᵢ = Sᵢ Mᵢ + what comes through block i+1 or the head
     prediction  argmax o (`head`), argmax G_L (`last`)
 
 `head` adds the auxiliary heads to backprop; `last` reads Mono-Forward's network by Mono-Forward's rule and, at w = 1,
@@ -20,8 +21,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from bpfree.algorithms.base import Algorithm, Projection, Stage
+from bpfree.algorithms.base import Algorithm, Projection, Stage, softmax_error
 from bpfree.hyperparameters import HyperparameterSet, LogUniform
+from bpfree.workloads.networks import product
 
 
 class DeepSupervision(Algorithm):
@@ -45,14 +47,29 @@ class DeepSupervision(Algorithm):
         head = [self.head] if self.h.readout == "head" else []
         return [Stage("network", range(len(self.blocks)), [*self.blocks, *self.projections, *head])]
 
+    @torch.no_grad()
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of all parameters."""
-        self.optimizers[0].zero_grad(set_to_none=True)
-        *auxiliary, read = [F.cross_entropy(scores, labels_B) for scores in self.outputs(inputs)]
-        loss = read + self.h.auxiliary_weight * torch.stack(auxiliary).sum() if auxiliary else read
-        torch.autograd.backward(loss)
-        self.advance(0, loss.detach)
-        return loss.detach()
+        w, reads_head = self.h.auxiliary_weight, self.h.readout == "head"
+        a, loss, da = inputs, torch.zeros((), device=self.device), None
+        pullbacks, errors = [], []
+        for block, M in zip(self.blocks, self.projections, strict=True):
+            a, pullback = block.vjp(a, through=block is not self.blocks[0])
+            weight = 1.0 if block is self.blocks[-1] and not reads_head else w
+            G_BC = M(a)
+            S_BC = weight * softmax_error(G_BC, labels_B)
+            M.gradient(S_BC, a)
+            loss = loss + weight * F.cross_entropy(G_BC, labels_B)
+            pullbacks.append(pullback)
+            errors.append(product(S_BC, M.weight).reshape(a.shape))
+        if reads_head:
+            o_BC, pullback = self.head.vjp(a)
+            da = pullback(softmax_error(o_BC, labels_B))
+            loss = loss + F.cross_entropy(o_BC, labels_B)
+        for pullback, error in zip(reversed(pullbacks), reversed(errors), strict=True):
+            da = pullback(error if da is None else error.add_(da))
+        self.advance(0, lambda: loss)
+        return loss
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Tensor:
@@ -60,13 +77,5 @@ class DeepSupervision(Algorithm):
         a = inputs
         for block in self.blocks:
             a = block(a)
-        scores: Tensor = self.head(a.flatten(1)) if self.h.readout == "head" else self.projections[-1](a)
+        scores: Tensor = self.head(a) if self.h.readout == "head" else self.projections[-1](a)
         return scores
-
-    def outputs(self, inputs: Tensor) -> list[Tensor]:
-        """G₁ to G_L, and o where it is read: the last one is the prediction."""
-        a, outputs = inputs, []
-        for block, M in zip(self.blocks, self.projections, strict=True):
-            a = block(a)
-            outputs.append(M(a))
-        return [*outputs, self.head(a.flatten(1))] if self.h.readout == "head" else outputs

@@ -175,7 +175,7 @@ class ForwardForward(LocalAlgorithm):
     def update_readout(self, V: Projection, h: Tensor, labels_B: Tensor) -> Tensor:
         """One step of V by cross-entropy; returns the scores before it."""
         scores_BC: Tensor = V(h)
-        V.weight.grad = softmax_error(scores_BC, labels_B).T @ h
+        V.gradient(softmax_error(scores_BC, labels_B), h)
         self.advance(READOUT, lambda: F.cross_entropy(scores_BC, labels_B))
         return scores_BC
 

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from bpfree.algorithms.base import Cache, LocalAlgorithm, Projection, Schedule, mean_probability, softmax_error
 from bpfree.hyperparameters import HyperparameterSet
+from bpfree.workloads.networks import product
 
 
 class MonoForward(LocalAlgorithm):
@@ -57,8 +58,8 @@ class MonoForward(LocalAlgorithm):
             a, pullback = block.vjp(a)
             G_BC = M(a)
             S_BC = softmax_error(G_BC, labels_B)
-            pullback((S_BC @ M.weight).view_as(a))  # before M is updated: all gradients are of the same loss
-            M.weight.grad = S_BC.T @ a.flatten(1)
+            M.gradient(S_BC, a)
+            pullback(product(S_BC, M.weight).reshape(a.shape))  # before M is updated: one loss for all gradients
             self.advance(i, partial(F.cross_entropy, G_BC, labels_B))
         return F.cross_entropy(G_BC, labels_B)
 

@@ -16,6 +16,9 @@ err = Console(stderr=True, highlight=False, markup=False, emoji=False)
 Workload = Annotated[str, typer.Option("--workload", "-w", help="A name from `bpfree list workloads`.")]
 Optimizer = Annotated[str, typer.Option("--optimizer", "-o", help="A name from `bpfree list optimizers`.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Execution = Annotated[
+    str | None, typer.Option(help="eager, cuda_graph or compiled; default: cuda_graph on CUDA, else eager.")
+]
 DataDir = Annotated[
     Path | None, typer.Option(help="Where data files lie; else $BPFREE_DATA, the user cache, or a download.")
 ]

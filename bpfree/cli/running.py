@@ -14,6 +14,7 @@ from bpfree.cli.options import (
     CpuWatts,
     DataDir,
     Device,
+    Execution,
     Optimizer,
     Region,
     Results,
@@ -48,12 +49,14 @@ def train(
     cpu_watts: CpuWatts = None,
     codecarbon_csv: CodeCarbonCsv = None,
     device: Device = "auto",
+    execution: Execution = None,
     data_dir: DataDir = None,
     results: Results = RESULTS,
     as_json: AsJson = False,
 ) -> None:
     """Train one network with one algorithm and print its record."""
     from bpfree import assembly, trainer, workloads
+    from bpfree.execution import level_of
     from bpfree.export import emission
     from bpfree.measuring import checked_settings
     from bpfree.meters import codecarbon_csv as codecarbon
@@ -69,7 +72,10 @@ def train(
     torch_device = assembly.find_device(device)
     spec = RunSpec(
         workload=workload, algorithm=algorithm, optimizer=optimizer, hyperparameters=hyperparameters, seed=seed,
-        training=TrainingSettings(max_epochs=epochs, batch_size=batch_size, patience=patience, min_delta=0.0),
+        training=TrainingSettings(
+            max_epochs=epochs, batch_size=batch_size, patience=patience, min_delta=0.0,
+            execution=level_of(execution, torch_device),
+        ),
         measurement=measurement,
         device="cpu" if torch_device == "cpu" else "cuda",
     )  # fmt: skip

@@ -15,12 +15,12 @@ from bpfree.optimizers.momo import MOMO, MOMO_ADAM
 from bpfree.optimizers.nadamw import NADAMW
 from bpfree.optimizers.prodigy import PRODIGY
 from bpfree.optimizers.schedule_free import SCHEDULE_FREE_ADAMW
-from bpfree.optimizers.sgd import SGD
+from bpfree.optimizers.sgd import SGD_ENTRY
 
 OPTIMIZERS: dict[str, OptimizerEntry] = {
     entry.name: entry
     for entry in (
-        SGD, ADAM, ADAMW, NADAMW, SCHEDULE_FREE_ADAMW, DADAPT_ADAMW, PRODIGY, MECHANIC,
+        SGD_ENTRY, ADAM, ADAMW, NADAMW, SCHEDULE_FREE_ADAMW, DADAPT_ADAMW, PRODIGY, MECHANIC,
         DOG, LDOG, DOWG, MOMO, MOMO_ADAM, COCOB_ENTRY,
     )
 }  # fmt: skip

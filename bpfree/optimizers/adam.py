@@ -3,18 +3,19 @@
     m ← β₁ m + (1 − β₁) g            v ← β₂ v + (1 − β₂) g²
     θ ← θ − η m̂ / (√v̂ + ε)           m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ)
 
-Adam adds λ θ to g; AdamW takes η λ θ off θ itself.
+Adam adds λ θ to g; AdamW takes η λ θ off θ itself. One call of torch's fused kernel does it all; `torch.optim.AdamW`
+calls the same one, but takes longer to get there, which shows where every block has its own optimizer.
 """
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from bpfree.hyperparameters import HyperparameterSet
-from bpfree.optimizers.base import LearningRate, OptimizerEntry, WeightDecay
+from bpfree.optimizers.base import ForeachOptimizer, LearningRate, OptimizerEntry, WeightDecay
 
 
 class Hyperparameters(HyperparameterSet):
@@ -27,19 +28,32 @@ class Hyperparameters(HyperparameterSet):
     epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-8
 
 
-def build_adam(parameters: Iterable[Tensor], h: Hyperparameters) -> torch.optim.Adam:
-    """torch's Adam, with its fused kernel."""
-    return torch.optim.Adam(
-        parameters, lr=h.learning_rate, betas=(h.beta1, h.beta2), eps=h.epsilon, weight_decay=h.weight_decay, fused=True
-    )
+class Adam(ForeachOptimizer):
+    """`group["lr"]` is η. Two tensors of the parameters' size: m and v."""
+
+    kernel: Callable[..., Any] = torch._fused_adam_
+
+    def __init__(self, parameters: Iterable[Tensor], h: Hyperparameters) -> None:
+        super().__init__(parameters, h, lr=h.learning_rate)
+        device = self.group["params"][0].device
+        self.group["t"] = torch.zeros((), device=device)  # the kernel wants float32, which counts up to 2²⁴
+
+    def update(self, theta: list[Tensor], g: list[Tensor]) -> None:
+        """One step."""
+        h, t, eta = self.h, self.group["t"], self.group["lr"]
+        t += 1
+        type(self).kernel(
+            theta, g, self.copies(theta, "m"), self.copies(theta, "v"), [], [t] * len(theta),
+            lr=eta.float() if isinstance(eta, Tensor) else eta, beta1=h.beta1, beta2=h.beta2,
+            weight_decay=h.weight_decay, eps=h.epsilon, amsgrad=False, maximize=False,
+        )  # fmt: skip
 
 
-def build_adamw(parameters: Iterable[Tensor], h: Hyperparameters) -> torch.optim.AdamW:
-    """torch's AdamW, with its fused kernel."""
-    return torch.optim.AdamW(
-        parameters, lr=h.learning_rate, betas=(h.beta1, h.beta2), eps=h.epsilon, weight_decay=h.weight_decay, fused=True
-    )
+class AdamW(Adam):
+    """As Adam, with decoupled weight decay."""
+
+    kernel = torch._fused_adamw_
 
 
-ADAM = OptimizerEntry("adam", "arXiv 1412.6980", Hyperparameters, build_adam)
-ADAMW = OptimizerEntry("adamw", "arXiv 1711.05101", Hyperparameters, build_adamw)
+ADAM = OptimizerEntry("adam", "arXiv 1412.6980", Hyperparameters, Adam)
+ADAMW = OptimizerEntry("adamw", "arXiv 1711.05101", Hyperparameters, AdamW)

@@ -49,9 +49,9 @@ from bpfree.optimizers.base import (
     scaled,
 )
 from bpfree.optimizers.nadamw import NADAMW
-from bpfree.optimizers.sgd import SGD
+from bpfree.optimizers.sgd import SGD_ENTRY
 
-BASES = {entry.name: entry for entry in (SGD, ADAM, ADAMW, NADAMW)}
+BASES = {entry.name: entry for entry in (SGD_ENTRY, ADAM, ADAMW, NADAMW)}
 BETAS = (0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 EPSILON = 1e-8
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from bpfree.hyperparameters import HyperparameterSet, Uniform
-from bpfree.optimizers.base import LearningRate, OptimizerEntry, WeightDecay
+from bpfree.optimizers.base import ForeachOptimizer, LearningRate, OptimizerEntry, WeightDecay
 
 
 class Hyperparameters(HyperparameterSet):
@@ -23,9 +23,20 @@ class Hyperparameters(HyperparameterSet):
     weight_decay: WeightDecay = 1e-5
 
 
-def build(parameters: Iterable[Tensor], h: Hyperparameters) -> torch.optim.SGD:
-    """torch's, with its fused kernel."""
-    return torch.optim.SGD(parameters, lr=h.learning_rate, momentum=h.momentum, weight_decay=h.weight_decay, fused=True)
+class SGD(ForeachOptimizer):
+    """`group["lr"]` is η. One tensor of the parameters' size: m. By torch's fused kernel."""
+
+    def __init__(self, parameters: Iterable[Tensor], h: Hyperparameters) -> None:
+        super().__init__(parameters, h, lr=h.learning_rate)
+
+    def update(self, theta: list[Tensor], g: list[Tensor]) -> None:
+        """One step; the first one's m is g + λ θ, since m begins at 0."""
+        h, eta = self.h, self.group["lr"]
+        torch._fused_sgd_(
+            theta, g, self.copies(theta, "m") if h.momentum else [], lr=eta.float() if isinstance(eta, Tensor) else eta,
+            momentum=h.momentum, weight_decay=h.weight_decay,
+            dampening=0.0, nesterov=False, maximize=False, is_first_step=False,
+        )  # fmt: skip
 
 
-SGD = OptimizerEntry("sgd", "Polyak 1964, Some methods of speeding up the convergence", Hyperparameters, build)
+SGD_ENTRY = OptimizerEntry("sgd", "Polyak 1964, Some methods of speeding up the convergence", Hyperparameters, SGD)

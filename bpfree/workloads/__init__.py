@@ -124,7 +124,7 @@ class Workload:
     def transform(self, inputs_B: Tensor, generator: torch.Generator) -> Tensor:
         """A training batch as a step sees it, of the same shape: augmented where this workload says so.
 
-        The generator is the CPU's; it is left alone where nothing is augmented.
+        The generator is on the batch's device; it is left alone where nothing is augmented.
         """
         if not self.augment:
             return inputs_B

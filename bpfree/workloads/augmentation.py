@@ -10,20 +10,19 @@ def flip_and_crop(images_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     """Crop each image at random from itself padded by 4 reflected pixels, and mirror it with probability 1/2.
 
     As in the published study (arXiv 2511.01061). Nothing is padded: a reflected pixel is an index too, so the whole
-    is one gather. The numbers are drawn on the CPU, the same for every device, and moved in one piece.
+    is one gather.
 
     Parameters
     ----------
     images_BCHW
         Of any type, higher and wider than the padding.
     generator
-        Of the CPU.
+        On the images' device.
     """
     batch, channels, height, width = images_BCHW.shape
     device = images_BCHW.device
-    offsets_2B = torch.randint(2 * PADDING + 1, (2, batch), generator=generator)
-    flips_1B = torch.randint(2, (1, batch), generator=generator)
-    top_B, left_B, flip_B = torch.cat((offsets_2B, flips_1B)).to(device)
+    top_B, left_B = torch.randint(2 * PADDING + 1, (2, batch), generator=generator, device=device)
+    flip_B = torch.randint(2, (batch,), generator=generator, device=device)
     rows_BH = reflected(top_B[:, None] - PADDING + torch.arange(height, device=device), height)
     columns_BW = reflected(left_B[:, None] - PADDING + torch.arange(width, device=device), width)
     columns_BW = torch.where(flip_B[:, None] == 1, columns_BW.flip(1), columns_BW)

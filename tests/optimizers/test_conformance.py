@@ -12,7 +12,6 @@ from torch.utils._pytree import tree_leaves
 
 from bpfree import assembly, passes, workloads
 from bpfree.optimizers import OPTIMIZERS
-from bpfree.optimizers.base import ForeachOptimizer
 
 DTYPES = [torch.float32, torch.float64]
 NAMES = (
@@ -168,12 +167,9 @@ def test_a_captured_step_can_be_replayed(name, dtype):
     assert not same(eager, Problem(name, dtype))
 
 
-OURS = [name for name in OPTIMIZERS if isinstance(Problem(name).optimizer, ForeachOptimizer) and name != "mechanic"]
-
-
-@pytest.mark.parametrize("name", OURS)
+@every
 def test_a_captured_step_follows_a_schedule(name):
-    """With a learning rate on the device. (Mechanic hands it to its base, and torch's wants `capturable` for that.)"""
+    """With a learning rate on the device."""
     eager, captured = Problem(name).steps(3), Problem(name).steps(3)
     rate = eager.optimizer.param_groups[0]["lr"]
     captured.optimizer.param_groups[0]["lr"] = on_device = torch.tensor(rate, dtype=torch.float64)

@@ -101,9 +101,9 @@ def test_a_base_gets_the_knobs_that_it_knows():
     knobs = {"weight_decay": 0.003, "momentum": 0.7, "beta1": 0.6, "beta2": 0.5}
     bases = {name: ours(base=name, **knobs)([torch.zeros(1)]).base for name in BASES}
     assert {base.param_groups[0]["lr"] for base in bases.values()} == {1.0}
-    sgd, adamw = bases["sgd"].param_groups[0], bases["adamw"].param_groups[0]
-    assert (sgd["momentum"], sgd["weight_decay"]) == (0.7, 0.003)
-    assert (adamw["betas"], adamw["weight_decay"]) == ((0.6, 0.5), 0.003)
+    sgd, adamw = bases["sgd"].h, bases["adamw"].h
+    assert (sgd.momentum, sgd.weight_decay) == (0.7, 0.003)
+    assert (adamw.beta1, adamw.beta2, adamw.weight_decay) == (0.6, 0.5, 0.003)
     assert (bases["nadamw"].h.beta1, bases["nadamw"].h.weight_decay) == (0.6, 0.003)
 
 

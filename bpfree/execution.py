@@ -1,0 +1,102 @@
+"""Execution levels: how a step is launched. What it computes is the algorithm's, up to rounding, at every level.
+
+    eager        operator by operator
+    cuda_graph   the kernels of one step are recorded once a stage, and launched as one from then on
+    compiled     torch.compile fuses what lies between the optimizers' updates, whose kernels are fused already
+
+All algorithms of a study run at the same level: to compare an eager loop with a fused one would measure Python.
+"""
+
+from collections.abc import Callable
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from bpfree import errors
+from bpfree.algorithms import Algorithm
+from bpfree.errors import RequestError
+from bpfree.records import Execution
+
+Step = Callable[[Tensor, Tensor], Tensor]
+"""`step(inputs, targets)` is one update and gives the loss, which the next step may overwrite."""
+
+EAGER_STEPS = 3
+"""Steps of a stage before its graph: they make what the optimizers keep, and let libraries choose their kernels."""
+RECOMPILE_LIMIT = 1_000
+"""Every training has new weights, for which torch compiles anew; beyond 8 it would go on uncompiled, silently."""
+
+
+def level_of(wanted: str | None, device: str) -> Execution:
+    """The level that is wanted, else the device's default.
+
+    Raises
+    ------
+    RequestError
+        An unknown name, or CUDA graphs without CUDA.
+    """
+    default: Execution = "eager" if device == "cpu" else "cuda_graph"
+    if wanted == "cuda_graph" and device == "cpu":
+        raise RequestError("execution = 'cuda_graph' needs a CUDA device, not the CPU: choose eager or compiled")
+    return errors.find("execution", wanted, {level: level for level in get_args(Execution)}) if wanted else default
+
+
+def step_of(algorithm: Algorithm, level: Execution) -> Step:
+    """The step of the stage that has begun, at a level."""
+    if level == "cuda_graph":
+        return GraphedStep(algorithm)
+    if level == "compiled":
+        torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+        torch._dynamo.config.accumulated_recompile_limit = RECOMPILE_LIMIT
+        algorithm.advance = torch.compiler.disable(algorithm.advance)  # type: ignore[method-assign, no-untyped-call]
+        compiled: Step = torch.compile(algorithm.step, dynamic=False)
+        return compiled
+    return algorithm.step
+
+
+class GraphedStep:
+    """The steps of a stage as replays of one CUDA graph; its first few are eager ones.
+
+    A graph replays kernels, not Python: inputs are copied to where its kernels read them, learning rates become
+    tensors on the device, and the algorithm's generator is made known to it.
+    """
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self.algorithm = algorithm
+        self.taken = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        for optimizer in algorithm.optimizers.values():
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
+                group["lr"] = torch.tensor(group["lr"], dtype=torch.float64, device=algorithm.device)
+
+    def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """One update."""
+        if self.graph is None and self.taken < EAGER_STEPS:
+            self.taken += 1
+            return self.eager(inputs, targets)
+        if self.graph is None:
+            self.graph = self.capture(inputs, targets)
+        self.inputs.copy_(inputs)
+        self.targets.copy_(targets)
+        self.graph.replay()
+        return self.loss
+
+    def eager(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """One step on a stream of its own, as capture wants it of what comes before."""
+        current = torch.cuda.current_stream()
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            loss = self.algorithm.step(inputs, targets)
+        current.wait_stream(self.stream)
+        return loss
+
+    def capture(self, inputs: Tensor, targets: Tensor) -> torch.cuda.CUDAGraph:
+        """Record one step; nothing is computed."""
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(self.algorithm.generator)
+        self.inputs, self.targets = inputs.clone(), targets.clone()
+        with torch.cuda.graph(graph):
+            self.loss = self.algorithm.step(self.inputs, self.targets)
+        return graph
