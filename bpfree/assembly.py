@@ -5,6 +5,8 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from bpfree.errors import RequestError
 from bpfree.hyperparameters import HyperparameterSet, split
 from bpfree.meters import Meter, Session, open_meters
 from bpfree.records import RunSpec
-from bpfree.workloads import Workload
+from bpfree.workloads import Data, Workload
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 GREATEST_MMAP_THRESHOLD = 32 * 2**20
@@ -92,6 +94,18 @@ def build(
 def build_run(spec: RunSpec, workload: Workload, device: str) -> Algorithm:
     """The algorithm of a run."""
     return build(workload, spec.algorithm, spec.optimizer, spec.hyperparameters, spec.seed, device)
+
+
+@lru_cache(maxsize=1)
+def load(workload: Workload, device: str, data_dir: Path | None) -> Data:
+    """A workload's data, kept for the next run of this process: trials share theirs. Nobody changes them.
+
+    Raises
+    ------
+    DataError
+        They cannot be had.
+    """
+    return workload.load(device, data_dir)
 
 
 def find_device(wanted: str) -> str:

@@ -44,7 +44,7 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
     begin = time.perf_counter()
     assembly.prepare(device, threads)
     workload = workloads.find(spec.workload)
-    data = workload.load(device, data_dir)
+    data = assembly.load(workload, device, data_dir)
     algorithm = assembly.build_run(spec, workload, device)
     setup_seconds = time.perf_counter() - begin
     epoch_seconds = []

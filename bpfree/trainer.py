@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bpfree import environment, workloads
 from bpfree.accounting import Progress, Window, cost, gpu_states, idle_watts, remarks, seconds_needed
 from bpfree.algorithms import Algorithm, Stage
-from bpfree.assembly import boundary_of, build_run, metering, prepare, session_of, stream
+from bpfree.assembly import boundary_of, build_run, load, metering, prepare, session_of, stream
 from bpfree.errors import WorldError
 from bpfree.execution import Step, step_of
 from bpfree.meters import (
@@ -113,7 +113,7 @@ class Run:
         progress, session = self.progress, self.session
         try:
             session.phase("setup")
-            data = self.workload.load(self.device, self.data_dir)
+            data = load(self.workload, self.device, self.data_dir)
             works = self.warm_up(data)
             algorithm = build_run(self.spec, self.workload, self.device)
             progress.idle_watts = self.measure_idle()
