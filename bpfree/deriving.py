@@ -7,7 +7,7 @@ from bpfree.errors import RequestError
 from bpfree.records import Record, cell_name
 from bpfree.results import ResultsFolder
 from bpfree.study import Study, load
-from bpfree.targets import PLACES, Target
+from bpfree.targets import LOSS_PLACES, PLACES, Target, target_key
 from bpfree.workloads import Metric, find
 
 FEWEST_SEEDS = 3
@@ -27,7 +27,12 @@ def derive(folder: ResultsFolder) -> dict[str, Target]:
     finals = [record for record in folder.finals() if record.status == "completed"]
     if not finals:
         raise RequestError(f"the study in {folder.path} has not ended: run it first")
-    return {entry.name: target_of(study, entry.name, finals) for entry in study.workloads}
+    return {
+        target_key(entry.name, study.training_of(entry.name, study.baseline).max_steps): target_of(
+            study, entry.name, finals
+        )
+        for entry in study.workloads
+    }
 
 
 def target_of(study: Study, workload: str, finals: Sequence[Record]) -> Target:
@@ -43,8 +48,9 @@ def target_of(study: Study, workload: str, finals: Sequence[Record]) -> Target:
     best = {run.spec.seed: best_of(run, metric) for run in runs}
     margin = study.statistics.equivalence_margin
     median = statistics.median(best.values())
+    places = PLACES if metric.higher_is_better else LOSS_PLACES
     return Target(
-        value=round(median - margin if metric.higher_is_better else median + margin, PLACES),
+        value=round(median - margin if metric.higher_is_better else median * (1 + margin), places),
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
         study=study.name,
@@ -52,7 +58,7 @@ def target_of(study: Study, workload: str, finals: Sequence[Record]) -> Target:
         optimizer=optimizer,
         margin=margin,
         seeds=sorted(best),
-        best=[round(best[seed], PLACES) for seed in sorted(best)],
+        best=[round(best[seed], places) for seed in sorted(best)],
     )
 
 

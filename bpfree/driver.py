@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 from bpfree.errors import RequestError
 from bpfree.records import MeasurementSettings, Record, RunSpec, TunedCell
 from bpfree.results import ResultsFolder
-from bpfree.study import TRIAL_SEED, Device, Study, to_toml
+from bpfree.sections import TRIAL_SEED
+from bpfree.study import Device, Study, to_toml
 
 if TYPE_CHECKING:
     from bpfree.estimate import Estimate

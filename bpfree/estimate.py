@@ -66,7 +66,7 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
                 session,
             )
             validation = median_seconds(lambda: passes.evaluate(algorithm, workload, sample), session)
-            steps = len(data.train) // spec.training.batch_size
+            steps = spec.training.evaluate_every or len(data.train) // spec.training.batch_size
             epoch_seconds.append(step * steps + validation * len(data.validation) / len(sample))
         window_end = session.stop()
         total, quality = boundary_joules(session.window(window_begin, window_end), assembly.boundary_of(spec))

@@ -25,6 +25,12 @@ def batches(data: Split, size: int, generator: torch.Generator) -> Iterator[tupl
         yield data.inputs[index], data.targets[index]
 
 
+def endless(data: Split, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Epoch after epoch; an order is drawn when its first batch is asked for."""
+    while True:
+        yield from batches(data, size, generator)
+
+
 @torch.no_grad()
 def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[float, float]:
     """Metric and loss over a split, in evaluation mode; read from the device once."""

@@ -13,7 +13,7 @@ from bpfree.errors import RequestError
 from bpfree.meters.carbon import factor_of
 from bpfree.records import Execution, RunSpec, TrainingSettings, TunedCell, cell_name
 from bpfree.study import Device, Study, Training
-from bpfree.targets import FILE
+from bpfree.targets import FILE, TARGETS, target_key
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Plan:
             passes = tuned.matched_passes
             replaced = {"max_epochs": passes, "patience": passes, "epochs_per_stage": None}
         if cell.training.stop_at_target:
-            replaced["target"] = target_of(cell.workload)
+            replaced["target"] = target_of(cell.workload, cell.training.max_steps)
         return self.spec(cell, tuned.hyperparameters, seed, "final", cell.training.settings(**replaced))
 
     def trial(self, cell: Cell, hyperparameters: dict[str, Any], seed: int) -> RunSpec:
@@ -117,7 +117,7 @@ def plan(study: Study, device: Device) -> Plan:
         except RequestError as error:
             raise RequestError(f"{workload}, {entry.method}: {error}") from None
         if training.stop_at_target:
-            target_of(workload)
+            target_of(workload, training.max_steps)
         if study.tuning and study.tuning.pruner != "none" and stages(workload, entry.name, optimizer, resolved) > 1:
             raise RequestError(
                 f"pruner = '{study.tuning.pruner}' is unfair to {entry.name}, which trains in several stages: "
@@ -127,7 +127,7 @@ def plan(study: Study, device: Device) -> Plan:
     return Plan(study, device, cells)
 
 
-def target_of(workload: str) -> float:
+def target_of(workload: str, max_steps: int | None) -> float:
     """The target of a workload.
 
     Raises
@@ -135,11 +135,12 @@ def target_of(workload: str) -> float:
     RequestError
         It has none.
     """
-    target = workloads.find(workload).target
+    key = target_key(workload, max_steps)
+    target = TARGETS.get(key)
     if target is None:
         raise RequestError(
-            f"{workload} has no target: derive one from a tuned study with `bpfree targets RESULTS_FOLDER --output "
-            f"{FILE}`, or leave out stop_at_target"
+            f"{key} has no target: derive one from a tuned study with `bpfree targets RESULTS_FOLDER --output {FILE}`, "
+            "or leave out stop_at_target"
         )
     return target.value
 

@@ -1,13 +1,15 @@
 """How a study shows itself while it works: live bars on a terminal, one line a run elsewhere. All on stderr."""
 
-from typing import Any
+from typing import Any, Self
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bpfree import calibrating
 from bpfree.driver import Forecast
+from bpfree.outcomes import NAIVE
 from bpfree.planning import Plan
 from bpfree.records import Cost, Evaluation, Record, RunSpec
 
@@ -40,7 +42,8 @@ def result_line(record: Record) -> str:
     if record.status != "completed" or cost is None or test is None:
         last = (record.error or "").strip().splitlines()
         return f"{head}: {record.status}{': ' + last[-1] if last else ''}"
-    text = f"{head}: test {test:.2%}, {cost.epochs} epochs, {cost.train_seconds:.1f} s"
+    passes = f"{cost.steps} steps" if spec.training.max_steps else f"{cost.epochs} epochs"
+    text = f"{head}: test {test:.2%}, {passes}, {cost.train_seconds:.1f} s"
     if cost.train_joules is not None:
         text += f", {cost.train_joules:.3g} J {cost.joules_quality} ({'+'.join(cost.boundary)}{source(cost)})"
     return text
@@ -65,13 +68,13 @@ def plan_table(plan: Plan, forecast: Forecast) -> Table:
     table.add_row("optimizers", ", ".join(dict.fromkeys(optimizer for *_, optimizer in study.cells)))
     table.add_row("cells", f"{len(plan.cells)}, on {plan.device}")
     tuning = study.tuning
-    epochs = tuning and (tuning.max_epochs or study.training.max_epochs)
-    each = f"{tuning.trials} trials a cell, at most {epochs} epochs each" if tuning else "none: settings as given"
+    training = study.training
+    limit = f"{training.max_steps} steps" if training.max_steps else f"{training.max_epochs} epochs"
+    most = f"{tuning.max_epochs} epochs" if tuning and tuning.max_epochs else limit
+    each = f"{tuning.trials} trials a cell, at most {most} each" if tuning else "none: settings as given"
     if study.follows:
         each = f"none: settings taken over from {study.follows}"
     table.add_row("tuning", f"{each}; {forecast.trials} to do" if tuning else each)
-    training = study.training
-    limit = f"{training.max_epochs} epochs"
     if training.epochs_per_stage:
         limit = f"{training.epochs_per_stage} epochs a stage"
     stop = f"at most {limit}, patience {training.patience}"
@@ -90,8 +93,8 @@ def plan_table(plan: Plan, forecast: Forecast) -> Table:
     return table
 
 
-class StudyProgress:
-    """Shows a study's progress on a console; a listener of the driver."""
+class Bars:
+    """A line of progress on a console: a bar on a terminal, else plain lines."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -101,9 +104,8 @@ class StudyProgress:
             console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self.task = self.bars.add_task("starting", total=None, note="")
-        self.cell = ""
 
-    def __enter__(self) -> "StudyProgress":
+    def __enter__(self) -> Self:
         self.bars.start()
         return self
 
@@ -114,15 +116,21 @@ class StudyProgress:
         """One line, above the bars."""
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
-    def planned(self, plan: Plan, forecast: Forecast | None) -> None:
-        """Show the plan."""
-        if forecast:
-            self.console.print(plan_table(plan, forecast))
-
     def begin(self, description: str, total: int, done: int) -> None:
         """Start a new bar in the last one's place."""
         self.bars.remove_task(self.task)
         self.task = self.bars.add_task(description, total=total, completed=done, note="")
+
+
+class StudyProgress(Bars):
+    """Shows a study's progress; a listener of the driver."""
+
+    cell = ""
+
+    def planned(self, plan: Plan, forecast: Forecast | None) -> None:
+        """Show the plan."""
+        if forecast:
+            self.console.print(plan_table(plan, forecast))
 
     def tuning(self, cell: str, trials: int, done: int) -> None:
         """The tuning of a cell begins."""
@@ -152,6 +160,45 @@ class StudyProgress:
         """A final run ended."""
         self.bars.update(self.task, advance=1)
         self.say(result_line(record))
+
+
+class CalibrationProgress(Bars):
+    """Shows a calibration's progress; a listener of its driver."""
+
+    def planned(self, plan: calibrating.Plan, forecast: calibrating.Forecast) -> None:
+        """Show the plan."""
+        self.console.print(calibration_table(plan, forecast))
+
+    def phase(self, title: str, runs: int, done: int) -> None:
+        """The table, or the final runs, begin."""
+        self.begin(title, runs, done)
+        if not self.console.is_terminal:
+            self.say(f"{title}: {runs - done} of {runs} to do")
+
+    def run(self, method: str, arm: str, record: Record) -> None:
+        """A run ended."""
+        name = arm if arm == NAIVE else f"point {arm}"
+        self.bars.update(self.task, advance=1, note=f"{method}, {name} on {record.spec.workload}")
+        if record.status != "completed":
+            seed = f"seed {record.spec.seed}"
+            self.say(f"{method}, {name} on {record.spec.workload}, {seed}: {record.status} ({first_line(record)})")
+
+
+def calibration_table(plan: calibrating.Plan, forecast: calibrating.Forecast) -> Table:
+    """The plan of a calibration, with what it takes."""
+    wanted = plan.calibration
+    table = Table(title=f"Calibration {wanted.name}", title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    suite = ", ".join(f"{budget.name} ({budget.max_steps} steps)" for budget in plan.budgets)
+    table.add_row("workloads", suite)
+    table.add_row("optimizers", ", ".join(plan.arms))
+    arms = f"defaults and {wanted.points} points of each, {len(wanted.table)} seeds a workload"
+    table.add_row("table", arms if len(wanted.table) > 1 else arms.replace("seeds", "seed"))
+    table.add_row("final runs", f"defaults and best point, {len(wanted.seeds)} fresh seeds a workload")
+    table.add_row("to do", f"at most {forecast.runs} runs, each until its target or its budget")
+    table.add_row("time", f"at most {duration(forecast.seconds)} ({forecast.seconds / SECONDS_PER_HOUR:.2g} h)")
+    return table
 
 
 def first_line(record: Record) -> str:

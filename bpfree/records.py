@@ -26,7 +26,7 @@ class Document(BaseModel):
 
 Monitor = Literal["metric", "loss"]
 Restore = Literal["best", "last"]
-LearningRateSchedule = Literal["constant", "linear_cooldown"]
+LearningRateSchedule = Literal["constant", "linear_cooldown", "linear", "cosine"]
 Execution = Literal["eager", "cuda_graph", "compiled"]
 
 
@@ -42,12 +42,19 @@ class TrainingSettings(Document):
     """The least gain that counts as an improvement."""
     epochs_per_stage: int | None = None
     """Passes that each stage may take, in the place of its share of max_epochs."""
+    max_steps: int | None = None
+    """Steps at most, all stages together, in the place of passes: what is said of epochs is then of evaluations."""
+    evaluate_every: int | None = None
+    """Steps between evaluations; None: one pass over the training set."""
     monitor: Monitor = "metric"
     """What stops a stage: the validation metric, or the validation loss."""
     restore: Restore = "best"
     """The weights that a stage ends with: those of its best validation metric, or the last."""
     schedule: LearningRateSchedule = "constant"
-    """`linear_cooldown`: constant for the first half of a stage's limit, then linear to nearly zero."""
+    """`linear_cooldown`: constant for the first half of a stage's limit, then linear to nearly zero, epoch by epoch;
+    `linear` and `cosine`: from the end of the warm-up down to zero at the stage's limit, step by step."""
+    warmup: float = 0.0
+    """Share of a stage's steps in which the learning rate rises from zero, linearly."""
     target: float | None = None
     """The run ends as soon as the validation metric reaches it."""
     execution: Execution = "eager"

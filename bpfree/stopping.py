@@ -17,8 +17,13 @@ def shares(max_epochs: int, stages: int) -> list[int]:
 
 
 def epoch_limits(own: Sequence[int | None], training: TrainingSettings) -> list[int]:
-    """Passes that each stage may take: its own limit, if any, in the place of epochs a stage; of shares the less."""
+    """Passes that each stage may take: its own limit, if any, in the place of epochs a stage; of shares the less.
+
+    With a budget of steps these are intervals between evaluations.
+    """
     each = training.epochs_per_stage
+    if training.max_steps:
+        return shares(training.max_steps // (training.evaluate_every or training.max_steps), len(own))
     if each:
         return [limit or each for limit in own]
     given = shares(training.max_epochs, len(own))
@@ -28,6 +33,17 @@ def epoch_limits(own: Sequence[int | None], training: TrainingSettings) -> list[
 def cooldown(epoch: int, limit: int) -> float:
     """Factor on the learning rate in epoch e of E, from 1: 1 in the first half, then 2 (1 + E − e) / E."""
     return min(1.0, 2 * (1 + limit - epoch) / limit)
+
+
+def schedule_factor(training: TrainingSettings, step: int, steps: int) -> float:
+    """Factor on the learning rate in step t of T, from 0: up over the warm-up, then down to zero by the schedule."""
+    rising = training.warmup * steps
+    if step < rising:
+        return (step + 1) / (math.floor(rising) + 1)
+    progress = (step - rising) / (steps - rising)
+    if training.schedule == "linear":
+        return 1 - progress
+    return (1 + math.cos(math.pi * progress)) / 2 if training.schedule == "cosine" else 1.0
 
 
 def scale_learning_rates(algorithm: Algorithm, factor: float) -> None:

@@ -19,71 +19,25 @@
 Reading and checking a file imports no torch.
 """
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from bpfree import __version__
-from bpfree.errors import RequestError
-from bpfree.records import (
-    MOST,
-    Execution,
-    LearningRateSchedule,
-    MeasurementSettings,
-    Monitor,
-    Restore,
-    TrainingSettings,
-    fingerprint,
-)
+from bpfree.records import Execution, LearningRateSchedule, Monitor, Restore, TrainingSettings, fingerprint
+from bpfree.sections import Measurement, Name, Section, distinct_seeds, read_as, seed_range
 from bpfree.targets import TARGETS
-from bpfree.toml import line_of, toml_value
+from bpfree.toml import toml_value
 
 Sampler = Literal["tpe", "gp", "random", "qmc"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
 Device = Literal["cpu", "cuda"]
-LONGEST_NAME = 80
-"""Bytes."""
 RESERVED = "train"
 """The results folder of `bpfree train`."""
 TRIALS_AT_ONCE = 4
 """Trials asked for together, however many run at a time: what is tried does not depend on the machine's cores."""
-TRIAL_SEED = 1_000_000
-"""The k-th trial of every cell trains with seed TRIAL_SEED + k; final runs have smaller seeds."""
-
-
-def short(name: str) -> str:
-    """The name, if it is not too long.
-
-    Raises
-    ------
-    ValueError
-        It is.
-    """
-    if len(name.encode()) > LONGEST_NAME:
-        raise ValueError(f"must be at most {LONGEST_NAME} bytes long: it becomes part of file names")
-    return name
-
-
-Name = Annotated[str, Field(pattern=r"^[\w][\w.-]*$"), AfterValidator(short)]
-"""Names become parts of file names."""
-
-
-class Section(BaseModel):
-    """Base of the tables of a study file: no unknown fields, finite numbers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Training(Section):
@@ -96,12 +50,19 @@ class Training(Section):
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     epochs_per_stage: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
     """Passes that each stage may take, in the place of its share of max_epochs."""
+    max_steps: Annotated[int, Field(gt=0, le=1_000_000_000)] | None = None
+    """Steps at most, in the place of max_epochs; patience and epochs then count evaluations."""
+    evaluate_every: Annotated[int, Field(gt=0, le=1_000_000_000)] | None = None
+    """Steps between evaluations; left out: one pass over the training set."""
     monitor: Monitor = "metric"
     """Early stopping watches the validation metric, or the validation loss."""
     restore: Restore = "best"
     """A stage ends with the weights of its best validation metric, or with the last."""
     schedule: LearningRateSchedule = "constant"
-    """`linear_cooldown`: constant for the first half of a stage's limit, then linear to nearly zero."""
+    """`linear_cooldown`: constant for the first half of a stage's limit, then linear to nearly zero; `linear` and
+    `cosine`: from the warm-up's end to zero at the limit."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a stage's steps in which the learning rate rises from zero."""
     matched_passes: bool = False
     """Each method gets the passes that the baseline took in the study that this one follows, and no early stop."""
     stop_at_target: bool = False
@@ -110,6 +71,14 @@ class Training(Section):
     """How steps are launched, for all methods alike; left out: CUDA graphs on CUDA, operator by operator on a CPU."""
     threads: Annotated[int, Field(gt=0, le=1024)] | None = None
     """CPU threads of a run; left out: the cores at hand, shared among parallel runs."""
+
+    @model_validator(mode="after")
+    def _budget_fits(self) -> Self:
+        if self.max_steps and (self.epochs_per_stage or self.matched_passes):
+            raise ValueError("max_steps takes the place of passes: leave out epochs_per_stage and matched_passes")
+        if self.max_steps and self.max_steps % (self.evaluate_every or self.max_steps):
+            raise ValueError(f"evaluate_every = {self.evaluate_every} does not divide max_steps = {self.max_steps}")
+        return self
 
     def settings(self, **replaced: Any) -> TrainingSettings:
         """As a run holds them; the plan adds the execution level, which depends on the device."""
@@ -128,30 +97,6 @@ class Tuning(Section):
     """`median` is fair only where all algorithms have one stage, and refused elsewhere."""
     seed: int = 0
     """Of the samplers; each cell's is derived from it and the cell's name."""
-
-
-class Measurement(Section):
-    """`[measurement]`: what is measured and on which assumptions."""
-
-    boundary: Annotated[list[Literal["gpu", "cpu", "dram"]], Field(min_length=1)] | None = None
-    idle_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
-    warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 10
-    cpu_watts: Annotated[float, Field(gt=0, le=MOST["cpu_watts"])] | None = None
-    country: Annotated[str, Field(pattern="^[A-Z]{3}$")] | None = None
-    region: str | None = None
-    carbon_intensity: Annotated[float, Field(ge=0, le=MOST["carbon_intensity"])] | None = None
-    pue: Annotated[float, Field(ge=1, le=MOST["pue"])] = 1.0
-
-    @field_validator("boundary")
-    @classmethod
-    def _components_are_distinct(cls, value: list[str] | None) -> list[str] | None:
-        if value and len(set(value)) < len(value):
-            raise ValueError("must not name a component twice: its joules would count twice")
-        return value
-
-    def settings(self) -> MeasurementSettings:
-        """As a run holds them; the plan adds the execution level, which depends on the device."""
-        return MeasurementSettings(**self.model_dump())
 
 
 class Statistics(Section):
@@ -243,25 +188,8 @@ class Study(Section):
             [{"name": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
         )
 
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_is_range(cls, value: Any) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool):
-            if value < 1:
-                raise ValueError("must be at least 1")
-            if value > TRIAL_SEED:
-                raise ValueError(f"must be at most {TRIAL_SEED}")
-            return list(range(value))
-        return value
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_are_distinct(cls, value: list[int]) -> list[int]:
-        if not value or len(set(value)) < len(value):
-            raise ValueError("must be a count or a list of distinct seeds: a repeated seed is not a replication")
-        if not all(0 <= seed < TRIAL_SEED for seed in value):
-            raise ValueError(f"each seed must be from 0 to {TRIAL_SEED - 1}: larger ones are the trials'")
-        return value
+    _seeds_may_be_a_count = field_validator("seeds", mode="before")(seed_range)
+    _seeds_are_distinct = field_validator("seeds")(distinct_seeds)
 
     @field_validator("workloads", "algorithms", "optimizers")
     @classmethod
@@ -301,6 +229,8 @@ class Study(Section):
             training = self.training_of(workload, algorithm.method)
             if training.matched_passes and not self.follows:
                 raise ValueError("training: matched_passes needs follows, the study whose passes are to be matched")
+            if training.max_steps and self.tuning and self.tuning.max_epochs:
+                raise ValueError("tuning: with max_steps a trial gets the same steps as a run: leave out max_epochs")
             if training.epochs_per_stage and self.tuning and not self.tuning.max_epochs:
                 raise ValueError("tuning: with epochs_per_stage, max_epochs must say how many passes each trial gets")
         return self
@@ -367,23 +297,7 @@ def load(path: Path) -> Study:
     RequestError
         The file is absent, not TOML, or a field is wrong: the message gives file, line and field.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise RequestError(f"cannot read study file {path}: {reason}") from None
-    try:
-        return Study.model_validate(tomllib.loads(text))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = [str(part) for part in first["loc"]]
-        message = first["msg"].removeprefix("Value error, ")
-        if not place:  # of the whole study: the message begins with the field
-            field, _, message = message.partition(": ")
-            place = [field]
-        raise RequestError(f"{path}, line {line_of(text, place)}: {'.'.join(place)}: {message}") from None
-    except (ValueError, RecursionError) as error:  # TOML's own error is a ValueError; so is a number of 5,000 digits
-        raise RequestError(f"{path} is not valid TOML: {error}") from None
+    return read_as(Study, path)
 
 
 def to_toml(study: Study) -> str:

@@ -1,8 +1,9 @@
 """Targets: the validation metric that a workload is to reach, each with its provenance, from `targets.toml`.
 
 The protocol: in a tuned study that ran to convergence, take the baseline's best validation metric of each seed; their
-median, moved by the study's equivalence margin to the easier side, is the target. So a run that reaches it is as good
-as the tuned baseline within the margin. `bpfree targets RESULTS_FOLDER` derives a study's targets again.
+median, moved by the study's equivalence margin to the easier side, is the target; of a loss the margin is a share. So a
+run that reaches it is as good as the tuned baseline within the margin. A study with a budget of steps gives targets for
+that budget. `bpfree targets RESULTS_FOLDER` derives a study's targets again.
 """
 
 import json
@@ -16,8 +17,8 @@ from bpfree.toml import toml_value
 
 FILE = Path(__file__).with_name("targets.toml")
 HEADER = "# Targets of workloads. Derived by `bpfree targets`; the protocol is in targets.py beside this file."
-PLACES = 4
-"""Decimals of a target."""
+PLACES, LOSS_PLACES = 4, 6
+"""Decimals of a target, of an accuracy or of a loss."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Target:
     def reached(self, value: float) -> bool:
         """Whether a validation metric is as good."""
         return value >= self.value if self.higher_is_better else value <= self.value
+
+
+def target_key(workload: str, max_steps: int | None = None) -> str:
+    """What a target is kept under: the workload, and the budget where it is of steps."""
+    return workload if max_steps is None else f"{workload}, {max_steps} steps"
 
 
 def read(text: str) -> dict[str, Target]:

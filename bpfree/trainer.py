@@ -5,9 +5,10 @@ is read back from the device within an epoch: losses add up there and are read o
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -28,9 +29,9 @@ from bpfree.meters import (
     peak_host_bytes,
     reset_peaks,
 )
-from bpfree.passes import EVALUATION_BATCH, batches, carried, evaluate, keeps
+from bpfree.passes import EVALUATION_BATCH, batches, carried, endless, evaluate, keeps
 from bpfree.records import Evaluation, Metrics, Phase, Record, RunSpec, StageSummary, Status
-from bpfree.stopping import Stopping, cooldown, epoch_limits, scale_learning_rates
+from bpfree.stopping import Stopping, cooldown, epoch_limits, scale_learning_rates, schedule_factor
 from bpfree.workloads import Data
 
 OnEvaluation = Callable[[Evaluation], None]
@@ -242,10 +243,17 @@ class Run:
         best_weights = snapshot(stage)
         launch = step_of(algorithm, training.execution)
         first_step, pruned = progress.step, False
+        interval = training.evaluate_every or len(data.train) // training.batch_size
+        source = endless(data.train, training.batch_size, order)
         while not stopping.over and not pruned:
             if training.schedule == "linear_cooldown":
                 scale_learning_rates(algorithm, cooldown(stopping.epoch + 1, limit))
-            train_loss = self.train_epoch(launch, data, order)
+
+            def scheduled(step: int, done: int = stopping.epoch * interval) -> None:
+                scale_learning_rates(algorithm, schedule_factor(training, done + step, limit * interval))
+
+            by_step = training.warmup > 0 or training.schedule in ("linear", "cosine")
+            train_loss = self.train_interval(launch, islice(source, interval), order, scheduled if by_step else None)
             self.session.phase("validate")
             with algorithm.averaged():
                 value, validation_loss = evaluate(algorithm, self.workload, data.validation)
@@ -270,14 +278,22 @@ class Run:
             progress.warnings.append(f"outputs of finished blocks were not kept for {stage.name}: {reason}")
         return not stopping.target_reached
 
-    def train_epoch(self, launch: Step, data: Data, order: torch.Generator) -> Tensor:
-        """One pass over the training set. Returns the mean loss, still on the device."""
-        loss_sum, steps = torch.zeros((), device=self.device), 0
-        for inputs, targets in batches(data.train, self.spec.training.batch_size, order):
+    def train_interval(
+        self,
+        launch: Step,
+        steps: Iterable[tuple[Tensor, Tensor]],
+        order: torch.Generator,
+        scheduled: Callable[[int], None] | None,
+    ) -> Tensor:
+        """The steps up to the next evaluation. Returns the mean loss, still on the device."""
+        loss_sum, count = torch.zeros((), device=self.device), 0
+        for inputs, targets in steps:
+            if scheduled:
+                scheduled(count)
             loss_sum += launch(self.workload.transform(inputs, order), targets)
-            steps += 1
-        self.progress.step += steps
-        return loss_sum / steps
+            count += 1
+        self.progress.step += count
+        return loss_sum / count
 
     def record_epoch(self, stage: Stage, train_loss: float, value: float, validation_loss: float) -> None:
         """Close the epoch: one shared edge of the meters, one line of history, and the check for divergence."""

@@ -27,7 +27,8 @@ from bpfree.meters import Session
 from bpfree.planning import Cell, Plan
 from bpfree.records import Reading, Record, TunedCell, fingerprint
 from bpfree.results import ResultsFolder
-from bpfree.study import TRIAL_SEED, TRIALS_AT_ONCE, Tuning
+from bpfree.sections import TRIAL_SEED
+from bpfree.study import TRIALS_AT_ONCE, Tuning
 
 PRUNING_STARTS = 5
 """Median pruning needs this many completed trials."""

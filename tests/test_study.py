@@ -13,6 +13,7 @@ from bpfree import study as studies
 from bpfree.errors import RequestError
 from bpfree.planning import plan
 from bpfree.records import TunedCell
+from bpfree.sections import TRIAL_SEED
 from bpfree.study import Study, load, to_toml
 from bpfree.targets import TARGETS, Target
 
@@ -357,7 +358,7 @@ def test_final_blocks_are_shuffled_the_same_way_each_time():
 
 
 def test_trials_and_final_runs_share_no_seed(tmp_path):
-    assert max(read(tmp_path, FULL).seeds) < studies.TRIAL_SEED
+    assert max(read(tmp_path, FULL).seeds) < TRIAL_SEED
 
 
 UNEQUAL = """

@@ -31,7 +31,8 @@ imports.callback()(lambda: None)  # else its only command would be the group its
 imports.command()(reading.published)
 
 PLAIN: tuple[Callable[..., None], ...] = (
-    running.train, running.tune, running.study, running.status, reading.report, reading.export, reading.targets
+    running.train, running.tune, running.study, running.calibrate, running.status,
+    reading.report, reading.export, reading.targets,
 )  # fmt: skip
 for command in PLAIN:
     app.command()(command)

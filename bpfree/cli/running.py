@@ -135,7 +135,7 @@ def tune(
             "tuning": {"trials": trials, "sampler": sampler},
         }
     )
-    places = places_of(study, results, device, data_dir, workers)
+    places = places_of(study.name, results, device, data_dir, workers)
     with StudyProgress(err) as progress:
         tuned = driver.tune_only(study, places, progress)
     if as_json:
@@ -149,8 +149,8 @@ def tune(
         out.print(f"  warning: {warning}")
 
 
-def places_of(study: "Study", results: Path, device: str, data_dir: Path | None, workers: int | None) -> "Places":
-    """Folder, device and workers of a study."""
+def places_of(name: str, results: Path, device: str, data_dir: Path | None, workers: int | None) -> "Places":
+    """Folder, device and workers of a study or calibration."""
     from bpfree import assembly
     from bpfree.driver import Places
     from bpfree.executors import usable_cores
@@ -159,7 +159,7 @@ def places_of(study: "Study", results: Path, device: str, data_dir: Path | None,
 
     torch_device = assembly.find_device(device)
     default = min(usable_cores(), TRIALS_AT_ONCE) if torch_device == "cpu" else 1
-    return Places(ResultsFolder(results / study.name), torch_device, data_dir, workers or default)
+    return Places(ResultsFolder(results / name), torch_device, data_dir, workers or default)
 
 
 def study(
@@ -195,7 +195,7 @@ def study(
             out.print(f"Nothing left to do: all {finished} final runs of {loaded.name} are finished.")
             out.print(f"report: {report_path}")
         return
-    places = places_of(loaded, results, device, data_dir, workers)
+    places = places_of(loaded.name, results, device, data_dir, workers)
     if not dry_run:
         ResultsFolder(report_path.parent, "--output").check_writable()
     try:
@@ -244,6 +244,52 @@ def run_with_progress(loaded: "Study", places: "Places") -> "list[Record]":
 
     with StudyProgress(err) as progress:
         return driver.run_study(loaded, places, progress)
+
+
+def calibrate(
+    file: StudyFile,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with its time; no run.")] = False,
+    workers: Workers = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    results: Results = RESULTS,
+    output: Annotated[Path, typer.Option(help="Where reports are written.")] = REPORTS,
+    as_json: AsJson = False,
+) -> None:
+    """Find the one setting of each optimizer that is best over a suite of workloads. Goes on where it was left."""
+    from dataclasses import asdict
+
+    from bpfree import calibrating
+    from bpfree.calibration import load
+    from bpfree.driver import warm
+    from bpfree.progress import CalibrationProgress, calibration_table
+    from bpfree.report import build_report
+    from bpfree.results import ResultsFolder
+
+    loaded = load(file)
+    places = places_of(loaded.name, results, device, data_dir, workers)
+    report_path = output / loaded.name / "index.html"
+    try:
+        planned = calibrating.plan(loaded, places.device)
+        if dry_run:
+            with warm(places) as executor:
+                forecast = calibrating.forecast(planned, places, executor)
+            if as_json:
+                print_json({"calibration": loaded.name, **asdict(forecast)})
+            else:
+                out.print(calibration_table(planned, forecast))
+            return
+        ResultsFolder(report_path.parent, "--output").check_writable()
+        with CalibrationProgress(err) as progress:
+            outcome = calibrating.run_calibration(planned, places, progress)
+    except RequestError as error:
+        raise RequestError(f"{file}: {error}") from None
+    build_report(places.folder.path, report_path.parent)
+    if as_json:
+        selected = {method.name: method.selected for method in outcome.methods}
+        print_json({"calibration": loaded.name, "selected": selected, "report": str(report_path)})
+    else:
+        out.print(f"report: {report_path}")
 
 
 def status(file: StudyFile, results: Results = RESULTS, as_json: AsJson = False) -> None:

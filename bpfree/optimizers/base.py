@@ -33,6 +33,8 @@ class OptimizerEntry:
     paper: str
     hyperparameters: type[HyperparameterSet]
     build: Callable[[Iterable[Tensor], Any], Optimizer]
+    scheduled: bool = True
+    """Whether a schedule may shape its steps; a method that does without one still has a warm-up."""
 
 
 class ForeachOptimizer(Optimizer):

@@ -118,4 +118,6 @@ class ScheduleFreeAdamW(ForeachOptimizer):
         torch._foreach_add_(y, u)
 
 
-SCHEDULE_FREE_ADAMW = OptimizerEntry("schedule_free_adamw", "arXiv 2405.15682", Hyperparameters, ScheduleFreeAdamW)
+SCHEDULE_FREE_ADAMW = OptimizerEntry(
+    "schedule_free_adamw", "arXiv 2405.15682", Hyperparameters, ScheduleFreeAdamW, scheduled=False
+)

@@ -22,7 +22,8 @@ from bpfree.records import (
     TunedCell,
 )
 from bpfree.results import ResultsFolder
-from bpfree.study import TRIAL_SEED, Study, to_toml
+from bpfree.sections import TRIAL_SEED
+from bpfree.study import Study, to_toml
 
 ALGORITHMS = ["backprop", "forward_forward", "cascaded_forward", "mono_forward"]
 ACCURACY = {"backprop": 0.965, "forward_forward": 0.93, "cascaded_forward": 0.945, "mono_forward": 0.964}
