@@ -5,7 +5,7 @@ READY := .venv/.ready
 STUDY_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study study-fashion study-mnist report test test-slow bench lint clean
+.PHONY: help setup study study-fashion study-mnist calibrate report test test-slow bench lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ study-fashion: $(READY) ## the same on Fashion-MNIST: about an hour on two cores
 study-mnist: $(READY) ## the same on MNIST: about an hour on two cores
 	@$(BIN)/bpfree study studies/mnist.toml $(STUDY_OPTIONS)
 
+calibrate: $(READY) ## learning-rate-free optimizers against NadamW: ten minutes, report in reports/calibration_quickstart
+	@$(BIN)/bpfree calibrate studies/calibration_quickstart.toml $(STUDY_OPTIONS)
+
 report: $(READY) ## write the quickstart's report again from its records
 	@$(BIN)/bpfree report studies/quickstart.toml
 
@@ -39,7 +42,7 @@ test-slow: $(READY) ## published accuracies: long
 	@$(BIN)/pytest -m slow
 
 bench: $(READY) ## what it costs: ratios measured here, beside their limits
-	@for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
+	@$(BIN)/python -m bench
 
 lint: $(READY) ## ruff, mypy and the one-way imports
 	@$(BIN)/ruff check .

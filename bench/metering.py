@@ -1,16 +1,23 @@
 """What metering costs: its own CPU seconds over the seconds of the training that it meters. The limit is 0.5 %.
 
-Its own process on a GPU is counted; on a CPU there is none. Repeated, since one training says little.
+Its own process on a GPU is counted; on a CPU there is none. One ratio a training, which needs nothing to take turns
+with: both of its parts are of the same seconds.
 """
 
-import statistics
-import sys
-
+from bench.alternation import ROUNDS, Figure, threads
 from bpfree import assembly, trainer
 from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
 
 LIMIT = 0.005
-REPEATS, EPOCHS = 5, 60
+EPOCHS = 60
+
+
+def figures(device: str) -> list[Figure]:
+    """Of as many trainings as other figures have rounds."""
+    with threads(1):
+        shares = [share(device, seed) for seed in range(ROUNDS)]
+    group = "CPU time of metering over the time of the training"
+    return [Figure(group, f"digits-mlp, backprop, {EPOCHS} epochs", shares, form="{:.3%}", at_most=LIMIT)]
 
 
 def share(device: str, seed: int) -> float:
@@ -29,17 +36,3 @@ def share(device: str, seed: int) -> float:
     assert cost is not None
     assert cost.metering_cpu_seconds is not None
     return cost.metering_cpu_seconds / (cost.train_seconds * cost.repeats)
-
-
-def main() -> int:
-    """Print the ratio beside its limit; 1 where it is over."""
-    device = assembly.find_device("auto")
-    shares = [share(device, seed) for seed in range(REPEATS)]
-    median = statistics.median(shares)
-    spread = f"{REPEATS} trainings, at most {max(shares):.3%}"
-    print(f"metering, {device}: {median:.3%} of training time (limit {LIMIT:.1%}; {spread})")
-    return int(median > LIMIT)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,52 +1,96 @@
 """Each algorithm's step beside backprop's, beside the exact FLOP ratio, beside the device's arithmetic limit.
 
 784→3×1000→10, an epoch of steps with shuffling, batching and AdamW. The peak is a large matrix product's in the same
-rounds; the optimizer's share is its own steps' time with gradients in place.
+rounds; the optimizer's share is its own steps' time with gradients in place. On a CUDA device all of it again with each
+step as one CUDA graph: what remains there of a ratio is the kernels', not Python's.
 """
 
-from bench.alternation import Figure, alternated, peak_action
-from bench.networks import METHODS, autograd_epoch, epoch, flops_of_step, method, split
+from collections.abc import Mapping
 
-STEPS = {128: 20, 512: 10}
-WIDTHS = (1000,) * 3
-RATIO = 1.10
-SHARES = {128: {"backprop": 0.75, "mono_forward": 0.70, "forward_forward": 0.70}, 512: dict.fromkeys(METHODS, 0.85)}
+from bench.alternation import Action, Figure, Values, alternated, peak_action
+from bench.networks import METHODS, autograd_epoch, epoch, flops_of_step, method, split
+from bpfree.algorithms import Algorithm
+from bpfree.records import Execution
+
+STEPS = {128: 12, 512: 6}
 HELD = ("mono_forward", "forward_forward", "forward_forward, read-out")
+RATIO = 1.10
+"""Of those at batch 512 on a CPU."""
+SHARES = {
+    128: {"backprop": 0.75, "mono_forward": 0.70, "forward_forward": 0.70},
+    512: dict.fromkeys(("backprop", *HELD), 0.85),
+}
+"""At least, on a CPU."""
+UPDATED = ("backprop", "mono_forward")
 
 
 def figures(device: str) -> list[Figure]:
-    """At batch 128 and 512."""
-    return [figure for batch in STEPS for figure in at_batch(batch, device)]
+    """At batch 128 and 512, at every execution level of the device that is no compiler's."""
+    levels: tuple[Execution, ...] = ("eager",) if device == "cpu" else ("eager", "cuda_graph")
+    return [figure for level in levels for batch in STEPS for figure in at_batch(batch, device, level)]
 
 
-def at_batch(batch: int, device: str) -> list[Figure]:
+def at_batch(batch: int, device: str, level: Execution) -> list[Figure]:
     """Ratios, shares of the peak, optimizers' shares, and a plain autograd loop beside."""
     steps = STEPS[batch]
     data = split(steps * batch, device)
-    built = {name: method(name, device, WIDTHS) for name in METHODS}
+    built = {name: method(name, device) for name in METHODS}
     flops = {name: flops_of_step(algorithm, data, batch) for name, algorithm in built.items()}
     product, product_flops = peak_action(device)
+    actions: dict[str, Action] = {name: epoch(algorithm, data, batch, level) for name, algorithm in built.items()}
+    if level == "eager":
+        actions |= {f"optimizer of {name}": updates(built[name], steps) for name in UPDATED}
+    seconds = alternated({**actions, "autograd": autograd_epoch(data, batch), "peak": product}, device)
+    title = f"batch {batch}" if level == "eager" else f"batch {batch}, {level}"
+    held = batch if device == "cpu" else None
+    return [
+        *ratios(title, seconds, flops, held),
+        *shares(title, seconds, {name: steps * each for name, each in flops.items()}, product_flops, held),
+        *loops(title, seconds),
+    ]
 
-    def update(name: str) -> None:
+
+def updates(algorithm: Algorithm, steps: int) -> Action:
+    """The optimizers' part of some steps."""
+
+    def run() -> None:
         for _ in range(steps):
-            for optimizer in built[name].optimizers.values():
+            for optimizer in algorithm.optimizers.values():
                 optimizer.step()
 
-    actions = {name: epoch(algorithm, data, batch) for name, algorithm in built.items()}
-    actions |= {f"optimizer of {name}": (lambda name=name: update(name)) for name in ("backprop", "mono_forward")}
-    seconds = alternated({**actions, "autograd": autograd_epoch(data, batch, WIDTHS), "peak": product}, device)
-    peak, baseline, found = product_flops / seconds["peak"], seconds["backprop"], []
+    return run
+
+
+def ratios(title: str, seconds: Mapping[str, Values], flops: Mapping[str, int], held: int | None) -> list[Figure]:
+    """Time over backprop's, over the ratio of their FLOPs; held to its bar at batch 512 on a CPU."""
+    found = []
     for name in METHODS:
         theory = flops[name] / flops["backprop"]
+        bar = RATIO if held == 512 and name in HELD else None
         if name != "backprop":
-            bar = RATIO if batch == 512 and name in HELD and device == "cpu" else None
-            title = f"batch {batch}: {name} over backprop, over FLOP ratio {theory:.2f}"
-            found.append(Figure(title, seconds[name] / baseline / theory, theory=1.0, at_most=bar))
-        share = SHARES[batch].get(name) if name in ("backprop", *HELD) and device == "cpu" else None
-        rate = flops[name] * steps / seconds[name]
-        found.append(Figure(f"batch {batch}: {name}, share of the peak", rate / peak, theory=1.0, at_least=share))
-    for name in ("backprop", "mono_forward"):
-        share_of_time = seconds[f"optimizer of {name}"] / seconds[name]
-        found.append(Figure(f"batch {batch}: {name}, optimizer's share of the time", share_of_time))
-    found.append(Figure(f"batch {batch}: plain autograd loop over backprop here", seconds["autograd"] / baseline))
+            values = seconds[name] / seconds["backprop"] / theory
+            group = f"{title}: time over backprop's, over the ratio of their FLOPs (in brackets)"
+            found.append(Figure(group, f"{name} ({theory:.2f})", values, theory=1.0, at_most=bar))
     return found
+
+
+def shares(
+    title: str, seconds: Mapping[str, Values], flops: Mapping[str, int], peak_flops: float, held: int | None
+) -> list[Figure]:
+    """FLOP/s over the peak's."""
+    group, peak = f"{title}: share of the arithmetic peak", peak_flops / seconds["peak"]
+    bars = SHARES[held] if held else {}
+    return [
+        Figure(group, name, flops[name] / seconds[name] / peak, theory=1.0, at_least=bars.get(name)) for name in METHODS
+    ]
+
+
+def loops(title: str, seconds: Mapping[str, Values]) -> list[Figure]:
+    """What the optimizer takes of it, and what a tutorial's loop takes."""
+    optimizers = [
+        Figure(f"{title}: share of the step's time", f"{name}, its optimizer", seconds[key] / seconds[name])
+        for name in UPDATED
+        if (key := f"optimizer of {name}") in seconds
+    ]
+    plain = seconds["autograd"] / seconds["backprop"]
+    return [*optimizers, Figure(f"{title}: time over backprop's here", "a plain autograd loop", plain)]
