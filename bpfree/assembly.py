@@ -88,6 +88,7 @@ def build(
         own,
         make_optimizer,
         stream(seed, "algorithm", device),
+        workload.loss,
     )
 
 

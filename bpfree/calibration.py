@@ -26,6 +26,7 @@ annotations that tuning reads; a longer sequence begins with the shorter one.
 """
 
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -34,11 +35,12 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 from scipy.stats import qmc
 
-from bpfree import scoring
+from bpfree import scoring, study
 from bpfree.hyperparameters import Choice, LogUniform, SearchRange
 from bpfree.outcomes import NAIVE, Budget
 from bpfree.records import Execution, LearningRateSchedule, fingerprint
 from bpfree.sections import TRIAL_SEED, Measurement, Name, Section, distinct_seeds, read_as, seed_range
+from bpfree.study import Study
 
 SCHEDULE_KNOBS = ("schedule", "warmup", "horizon")
 
@@ -115,6 +117,21 @@ def load(path: Path) -> Calibration:
         The file is absent, not TOML, or a field is wrong: the message gives file, line and field.
     """
     return read_as(Calibration, path)
+
+
+def load_either(path: Path) -> Study | Calibration:
+    """A study, or a calibration, which is a file that names no algorithms.
+
+    Raises
+    ------
+    RequestError
+        As `load`.
+    """
+    try:
+        names_algorithms = "algorithms" in tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        names_algorithms = True  # whatever is wrong is told below
+    return study.load(path) if names_algorithms else load(path)
 
 
 def unit_points(count: int, dimensions: int, seed: int) -> list[list[float]]:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from bpfree import algorithms, optimizers, workloads
+from bpfree.calibration import load_either
 from bpfree.errors import BpfreeError
 from bpfree.hyperparameters import HyperparameterSet
-from bpfree.study import load
+from bpfree.study import Study
 
 KINDS = ("algorithms", "optimizers", "workloads", "studies")
 
@@ -54,16 +55,18 @@ def study_entries(folder: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for path in sorted(folder.glob("*.toml")):
         try:
-            study = load(path)
+            study = load_either(path)
         except BpfreeError as error:
             found.append({"name": str(path), "description": f"not usable: {error}"})
             continue
+        methods = [entry.method for entry in study.algorithms] if isinstance(study, Study) else ["backprop"]
         found.append(
             {
                 "name": str(path),
                 "description": study.description,
                 "workloads": [entry.name for entry in study.workloads],
-                "algorithms": [entry.method for entry in study.algorithms],
+                "algorithms": methods,
+                "optimizers": study.optimizers,
             }
         )
     return found

@@ -7,11 +7,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bpfree import calibrating
+from bpfree import calibrating, workloads
 from bpfree.driver import Forecast
 from bpfree.outcomes import NAIVE
 from bpfree.planning import Plan
 from bpfree.records import Cost, Evaluation, Record, RunSpec
+from bpfree.workloads import Metric
 
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
 
@@ -26,12 +27,12 @@ def duration(seconds: float) -> str:
     return f"{hours:.0f} h {rest / SECONDS_PER_MINUTE:.0f} min"
 
 
-def evaluation_line(evaluation: Evaluation) -> str:
-    """One line of a training."""
+def evaluation_line(evaluation: Evaluation, metric: Metric) -> str:
+    """One line of a training on a workload with this metric."""
     loss = "not finite" if evaluation.train_loss is None else f"{evaluation.train_loss:.4f}"
     return (
         f"epoch {evaluation.epoch:3d}  {evaluation.stage:<10}  loss {loss:>10}"
-        f"  validation {evaluation.validation_metric:7.2%}  {evaluation.seconds:6.1f} s"
+        f"  validation {metric.text(evaluation.validation_metric):>7}  {evaluation.seconds:6.1f} s"
     )
 
 
@@ -43,7 +44,8 @@ def result_line(record: Record) -> str:
         last = (record.error or "").strip().splitlines()
         return f"{head}: {record.status}{': ' + last[-1] if last else ''}"
     passes = f"{cost.steps} steps" if spec.training.max_steps else f"{cost.epochs} epochs"
-    text = f"{head}: test {test:.2%}, {passes}, {cost.train_seconds:.1f} s"
+    metric = workloads.find(spec.workload).metric
+    text = f"{head}: test {metric.text(test)}, {passes}, {cost.train_seconds:.1f} s"
     if cost.train_joules is not None:
         text += f", {cost.train_joules:.3g} J {cost.joules_quality} ({'+'.join(cost.boundary)}{source(cost)})"
     return text
@@ -141,7 +143,8 @@ class StudyProgress(Bars):
 
     def trial(self, record: Record, best: float | None) -> None:
         """A trial ended."""
-        note = "" if best is None else f"best validation {best:.2%}"
+        metric = workloads.find(record.spec.workload).metric
+        note = "" if best is None else f"best validation {metric.text(best)}"
         self.bars.update(self.task, advance=1, note=note)
         if record.status != "completed":
             self.say(f"trial {record.trial} of {self.cell}: {record.status} ({first_line(record)})")

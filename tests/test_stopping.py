@@ -98,3 +98,24 @@ def test_learning_rates_scale_from_where_they_began():
     for factor in (1.0, 0.5, 0.25):
         stopping.scale_learning_rates(Holder, factor)
     assert [group["lr"] for o in Holder.optimizers.values() for group in o.param_groups] == [0.1, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "wanted"),
+    [
+        ("constant", 0.0, [1, 1, 1, 1, 1]),
+        ("constant", 0.4, [1 / 3, 2 / 3, 1, 1, 1]),
+        ("linear", 0.0, [1, 0.8, 0.6, 0.4, 0.2]),
+        ("cosine", 0.0, [(1 + math.cos(math.pi * t / 5)) / 2 for t in range(5)]),
+        ("linear", 0.2, [1 / 2, 1, 0.75, 0.5, 0.25]),
+    ],
+)
+def test_schedules_rise_over_the_warm_up_and_then_fall(schedule, warmup, wanted):
+    training = settings(schedule=schedule, warmup=warmup)
+    assert [stopping.schedule_factor(training, t, 5) for t in range(5)] == pytest.approx(wanted)
+
+
+def test_a_budget_of_steps_is_divided_into_evaluations():
+    training = settings(max_steps=100, evaluate_every=10)
+    assert stopping.epoch_limits([None], training) == [10]
+    assert stopping.epoch_limits([None] * 3, training) == [4, 3, 3]

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bpfree import study as studies
+from bpfree.calibration import Calibration, load_either
 from bpfree.errors import RequestError
 from bpfree.planning import plan
 from bpfree.records import TunedCell
@@ -17,7 +18,9 @@ from bpfree.sections import TRIAL_SEED
 from bpfree.study import Study, load, to_toml
 from bpfree.targets import TARGETS, Target
 
-STUDIES = sorted((Path(__file__).resolve().parent.parent / "studies").glob("*.toml"))
+CALIBRATIONS = ("calibration", "calibration_quickstart")
+FILES = sorted((Path(__file__).resolve().parent.parent / "studies").glob("*.toml"))
+STUDIES = [path for path in FILES if path.stem not in CALIBRATIONS]
 
 MINIMAL = """\
 name = "tiny"
@@ -119,6 +122,15 @@ def test_every_study_file_loads_and_plans(path):
 
 def test_there_are_study_files():
     assert "quickstart" in {path.stem for path in STUDIES}
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem in CALIBRATIONS], ids=lambda path: path.stem)
+def test_every_calibration_file_loads(path):
+    wanted = load_either(path)
+    assert isinstance(wanted, Calibration)
+    assert wanted.name == path.stem
+    assert len(wanted.optimizers) >= 7
+    assert len(wanted.workloads) >= 3
 
 
 @pytest.mark.parametrize("text", [MINIMAL, FULL, *(path.read_text() for path in STUDIES)])

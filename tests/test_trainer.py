@@ -237,3 +237,32 @@ def test_the_cache_goes_from_block_to_block(data_dir):
     )
     assert cached.metrics.test_loss == pytest.approx(plain.metrics.test_loss, rel=1e-3)
     assert cached.stages[2].flops_per_step == cached.stages[1].flops_per_step < plain.stages[2].flops_per_step
+
+
+def test_a_budget_of_steps(monkeypatch):
+    """Evaluations every so many steps, whatever an epoch is; a schedule moves at every step."""
+    rates, step = [], AdamW.step
+
+    def spy(self, *arguments):
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(AdamW, "step", spy)
+    wanted = spec(patience=100, learning_rate=0.01)
+    wanted.training = wanted.training.model_copy(
+        update={"max_steps": 60, "evaluate_every": 12, "schedule": "linear", "warmup": 0.05}
+    )
+    record = trainer.run(wanted, "cpu")
+    assert [(line.epoch, line.step) for line in record.history] == [(i, 12 * i) for i in range(1, 6)]
+    assert (record.cost.steps, record.stages[0].steps) == (60, 60)
+    up, down = rates[-60:-57], rates[-57:]
+    assert up == pytest.approx([0.01 / 4, 0.01 / 2, 0.01 * 3 / 4])
+    assert down == pytest.approx([0.01 * (1 - k / 57) for k in range(57)])
+
+
+def test_intervals_of_an_epoch_draw_what_epochs_draw():
+    by_epoch, by_step = spec(epochs=3, patience=3), spec(epochs=3, patience=3)
+    steps = 1149 // by_step.training.batch_size
+    by_step.training = by_step.training.model_copy(update={"max_steps": 3 * steps, "evaluate_every": steps})
+    first, second = (trainer.run(wanted, "cpu") for wanted in (by_epoch, by_step))
+    assert [line.validation_loss for line in first.history] == [line.validation_loss for line in second.history]

@@ -1,9 +1,9 @@
 """Backpropagation (Rumelhart, Hinton and Williams, Nature 323, 1986): the baseline.
 
-    loss        ℓ = CE(softmax(o), y),  o = V a_L + c,  aᵢ = blockᵢ(aᵢ₋₁),  a₀ = x
-    update      e = ∂ℓ/∂o = (softmax(o) − Y) / B,  dV = eᵀ a_L,  dc = Σ e,  da_L = e V
+    loss        ℓ(o, y), the workload's,  o = V a_L + c,  aᵢ = blockᵢ(aᵢ₋₁),  a₀ = x
+    update      e = ∂ℓ/∂o,  dV = eᵀ a_L,  dc = Σ e,  da_L = e V
                 from the last block to the first: from daᵢ the gradients of its parameters and daᵢ₋₁
-    prediction  argmax o
+    prediction  o; of a classifier argmax o, whose ℓ = CE(softmax(o), y) has e = (softmax(o) − Y) / B
 
 The network is the others' exactly, with a linear head on the last block; nothing else is in its optimizer. The first
 block needs no gradient of its input, and none is computed.
@@ -11,7 +11,6 @@ block needs no gradient of its input, and none is computed.
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bpfree.algorithms.base import Algorithm, Stage, loss_and_error
 from bpfree.hyperparameters import HyperparameterSet
@@ -22,6 +21,7 @@ class Backprop(Algorithm):
 
     name = "backprop"
     paper = "Rumelhart, Hinton, Williams 1986, Nature 323, 533-536"
+    architectures = ("mlp", "cnn", "autoencoder", "transformer", "recurrent")
 
     class Hyperparameters(HyperparameterSet):
         """None of its own: learning rate and weight decay are the optimizer's."""
@@ -31,14 +31,14 @@ class Backprop(Algorithm):
         return [Stage("network", range(len(self.blocks)), [*self.blocks, self.head])]
 
     @torch.no_grad()
-    def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
+    def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """One update of all parameters."""
         a, pullbacks = inputs, []
         for block in self.blocks:
             a, pullback = block.vjp(a, through=block is not self.blocks[0])
             pullbacks.append(pullback)
         o_BC, pullback = self.head.vjp(a)
-        loss, e_BC = loss_and_error(F.cross_entropy, o_BC, labels_B)
+        loss, e_BC = loss_and_error(self.loss, o_BC, targets)
         da = pullback(e_BC)
         for pullback in reversed(pullbacks):
             da = pullback(da)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from bpfree.hyperparameters import HyperparameterSet
@@ -57,6 +58,8 @@ class Algorithm(ABC):
         `make_optimizer(parameters, **overrides)` builds the run's optimizer.
     generator
         The run's own source of randomness, on the network's device: initial projections, negatives.
+    loss
+        The workload's. Local algorithms have losses of their own, and take the targets for labels.
     """
 
     name: ClassVar[str]
@@ -71,12 +74,14 @@ class Algorithm(ABC):
         hyperparameters: Any,
         make_optimizer: MakeOptimizer,
         generator: torch.Generator,
+        loss: Loss = F.cross_entropy,
     ) -> None:
         self.blocks = blocks
         self.head = head
         self.h = hyperparameters
         self.make_optimizer = make_optimizer
         self.generator = generator
+        self.loss = loss
         self.classes = head.out_features
         self.device = head.weight.device
         self.stage: Stage

@@ -6,7 +6,7 @@ On each block's flattened output hᵢ a linear predictor Wᵢ (C×Nᵢ, no bias)
     loss    `cross_entropy`   ℓᵢ = CE(softmax(oᵢ), y)          S = (softmax(oᵢ) − Y) / B    dWᵢ = Sᵀ hᵢ
             `sparsemax`       ℓᵢ = Fenchel-Young of sparsemax  S = (sparsemax(oᵢ) − Y) / B  dWᵢ = Sᵀ hᵢ
             `squared_error`   ℓᵢ = ‖oᵢ − Y‖² / B  has a solution:  Wᵢᵀ = (HᵀH + λ N I)⁻¹ HᵀY, H all N samples' hᵢ;
-                              HᵀH and HᵀY are added up over one epoch in float64
+                              HᵀH and HᵀY are added up over the stage, one epoch, in float64
     prediction  `probabilities`: argmax Σᵢ softmax(oᵢ)   (Σᵢ sparsemax(oᵢ) under that loss; the paper)
                 `logits`: argmax Σᵢ oᵢ   (the study of arXiv 2511.01061)      `last`: argmax o_L
     blocks  `random`: as they were drawn   (the released code)
@@ -23,7 +23,7 @@ multilayer perceptron the dense blocks take their place. Scores are the logarith
 probabilities are summed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -72,6 +72,7 @@ class CascadedForward(LocalAlgorithm):
         """Wᵢ, and under feedback Bᵢ."""
         self.predictors = [Projection(block.width, self.classes, self.generator) for block in self.blocks]
         self.grams: dict[int, list[Tensor]] = {}
+        self.solved = False
         self.B = []
         if self.h.blocks == "feedback":
             for block in self.blocks[:-1]:
@@ -102,6 +103,11 @@ class CascadedForward(LocalAlgorithm):
         super().begin(stage)
         self.grams.clear()
 
+    def end(self, weights: Sequence[dict[str, Tensor]] | None) -> None:
+        """The sums are freed: a prediction solves for nothing in the place of these weights."""
+        super().end(weights)
+        self.grams.clear()
+
     def fresh_optimizers(self) -> dict[int, Optimizer]:
         """One a predictor in training, none where it is solved for; while feedback trains the blocks one for all."""
         if self.stage.name == FEEDBACK:
@@ -111,8 +117,9 @@ class CascadedForward(LocalAlgorithm):
         return {} if self.h.loss == "squared_error" else super().fresh_optimizers()
 
     def training_mode(self) -> None:
-        """Blocks that feedback has trained keep their statistics."""
+        """Blocks that feedback has trained keep their statistics. After further steps there is a new solution."""
         super().training_mode()
+        self.solved = False
         if self.h.blocks == "feedback" and self.stage.name != FEEDBACK:
             self.evaluation_mode()
 
@@ -159,12 +166,14 @@ class CascadedForward(LocalAlgorithm):
         n += len(H)
 
     def solve(self) -> None:
-        """Wᵢᵀ = (HᵀH + λ N I)⁻¹ HᵀY for the predictors whose sums have grown."""
+        """Wᵢᵀ = (HᵀH + λ N I)⁻¹ HᵀY for the predictors that have sums, once after the steps so far."""
+        if self.solved:
+            return
         for i, (gram, moment, n) in self.grams.items():
             ridge = self.h.ridge * n * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
             W = self.predictors[i].weight
             W.copy_(torch.linalg.solve(gram + ridge, moment).T)
-        self.grams.clear()
+        self.solved = True
 
     def feedback_step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of all blocks by direct feedback alignment; no gradient crosses from block to block."""

@@ -87,7 +87,8 @@ class ForwardForward(LocalAlgorithm):
         reads = self.h.prediction == "readout" or self.h.negatives == "hard"
         self.V = Projection(sum(widths), self.classes, self.generator) if reads else None
         if self.h.negatives == "hybrid":
-            self.channels, self.side = image_shape(self.blocks[0].weight.shape[1])
+            weight, _ = self.blocks[0].parameters()
+            self.channels, self.side = image_shape(weight.shape[1])
             quarters = torch.tensor([0.25, 0.5, 0.25], device=self.device)
             self.blur = torch.outer(quarters, quarters).view(1, 1, 3, 3)
 

@@ -28,9 +28,9 @@ def report(
 
     folder = source
     if not source.is_dir():
-        from bpfree.study import load
+        from bpfree.calibration import load_either
 
-        folder = results / load(source).name
+        folder = results / load_either(source).name
     out.print(f"report: {build_report(folder, output or REPORTS / folder.resolve().name)}")
 
 

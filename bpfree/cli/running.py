@@ -64,7 +64,8 @@ def train(
     from bpfree.records import RunSpec, TrainingSettings
     from bpfree.results import ResultsFolder
 
-    assembly.check_compatible(algorithm, workloads.find(workload), batch_size)
+    task = workloads.find(workload)
+    assembly.check_compatible(algorithm, task, batch_size)
     hyperparameters = assembly.resolve(algorithm, optimizer, parse_settings(settings))
     measurement = checked_settings(country=country, region=region, cpu_watts=cpu_watts)
     if codecarbon_csv:
@@ -83,7 +84,7 @@ def train(
     folder.check_writable()
     record = trainer.run(
         spec, torch_device, data_dir, fresh_process=True,
-        on_evaluation=lambda evaluation: err.print(evaluation_line(evaluation), soft_wrap=True),
+        on_evaluation=lambda evaluation: err.print(evaluation_line(evaluation, task.metric), soft_wrap=True),
     )  # fmt: skip
     path = folder.write(record)
     if codecarbon_csv and (row := emission(record, "bpfree train")):
@@ -122,7 +123,7 @@ def tune(
     if sampler not in SAMPLERS:
         raise RequestError(f"unknown sampler '{sampler}': choose from {', '.join(SAMPLERS)}")
     fixed = parse_settings(settings)
-    workloads.find(workload)
+    metric = workloads.find(workload).metric
     assembly.resolve(algorithm, optimizer, fixed)
     study = Study.model_validate(
         {
@@ -141,7 +142,7 @@ def tune(
     if as_json:
         print_json(tuned.model_dump(mode="json"))
         return
-    best = "no trial completed" if tuned.best_value is None else f"best validation {tuned.best_value:.2%}"
+    best = "no trial completed" if tuned.best_value is None else f"best validation {metric.text(tuned.best_value)}"
     out.print(f"{tuned.cell}: {best} after {tuned.trials} trials, {tuned.epochs} epochs")
     for name, value in tuned.hyperparameters.items():
         out.print(f"  {name} = {value:.4g}" if isinstance(value, float) else f"  {name} = {value}")

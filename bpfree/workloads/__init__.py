@@ -16,15 +16,24 @@ from torch.nn import functional as F
 
 from bpfree import errors
 from bpfree.targets import TARGETS, Target
-from bpfree.workloads import data, networks
+from bpfree.workloads import data
+from bpfree.workloads.architectures import ARCHITECTURES
 from bpfree.workloads.augmentation import flip_and_crop
 from bpfree.workloads.files import Dataset
+from bpfree.workloads.metrics import (
+    ACCURACY,
+    BITS_PER_CHARACTER,
+    SQUARED_ERROR,
+    Metric,
+    next_character_loss,
+    squared_error,
+)
 from bpfree.workloads.networks import Network
 
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs (n, features) or (n, channels, height, width), float32 in 0-1, and targets (n,), on one device."""
+    """Inputs (n, …) as the network takes them, images float32 in 0-1 and symbols integers; and targets (n, …)."""
 
     inputs: Tensor
     targets: Tensor
@@ -43,40 +52,14 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Metric:
-    """What decides when to stop and what is reported: the mean of `of(scores, targets)` over samples."""
-
-    name: str
-    higher_is_better: bool
-    of: Callable[[Tensor, Tensor], Tensor]
-
-    def better(self, new: float, old: float, by: float = 0.0) -> bool:
-        """Whether `new` improves on `old` by more than `by`."""
-        return new - old > by if self.higher_is_better else old - new > by
-
-    @property
-    def worst(self) -> float:
-        """What any value improves on."""
-        return float("-inf") if self.higher_is_better else float("inf")
-
-
-def accuracy(scores_BC: Tensor, labels_B: Tensor) -> Tensor:
-    """Share of samples whose highest score is that of their label."""
-    return (scores_BC.argmax(1) == labels_B).float().mean()
-
-
-ACCURACY = Metric("accuracy", higher_is_better=True, of=accuracy)
-
-
-@dataclass(frozen=True)
 class Workload:
     """A named task: a dataset, a network, a metric and a loss."""
 
     name: str
     dataset: str
-    architecture: Literal["mlp", "cnn"]
+    architecture: Literal["mlp", "cnn", "autoencoder", "transformer", "recurrent"]
     widths: tuple[int, ...]
-    """Units of each dense block, or channels of each convolutional one."""
+    """Units of each dense, transformer or recurrent block, or channels of each convolutional one."""
     metric: Metric = ACCURACY
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
     augment: bool = False
@@ -90,9 +73,9 @@ class Workload:
     @property
     def description(self) -> str:
         """Dataset and network in a few words."""
-        kind = "dense layers" if self.architecture == "mlp" else "convolutional blocks"
         augmented = ", flipped and cropped at random" if self.augment else ""
-        return f"{self.source.name}, {kind} of {', '.join(map(str, self.widths))}{augmented}"
+        layers = ARCHITECTURES[self.architecture].layers
+        return f"{self.source.name}, {layers} {', '.join(map(str, self.widths))}{augmented}"
 
     @property
     def target(self) -> Target | None:
@@ -108,17 +91,18 @@ class Workload:
             A file is absent and cannot be downloaded, or is damaged.
         """
         arrays = data.load(self.dataset, data_dir)
-        flat = self.architecture == "mlp"
+        kind, white = ARCHITECTURES[self.architecture], self.source.white
 
-        def split(images: NDArray[Any], labels: NDArray[Any]) -> Split:
-            inputs = torch.tensor(images).to(device).float() / self.source.white
-            return Split(inputs.flatten(1) if flat else inputs, torch.tensor(labels).to(device))
+        def split(inputs: NDArray[Any], targets: NDArray[Any]) -> Split:
+            raw = torch.tensor(inputs).to(device)
+            seen = kind.view(raw.float() / white if white else raw.long())
+            return Split(seen, seen if kind.reconstructs else torch.tensor(targets).to(device))
 
         train = self.source.samples[0]
         return Data(
-            train=split(arrays.train_images[:train], arrays.train_labels[:train]),
-            validation=split(arrays.train_images[train:], arrays.train_labels[train:]),
-            test=split(arrays.test_images, arrays.test_labels),
+            train=split(arrays.train_inputs[:train], arrays.train_targets[:train]),
+            validation=split(arrays.train_inputs[train:], arrays.train_targets[train:]),
+            test=split(arrays.test_inputs, arrays.test_targets),
         )
 
     def transform(self, inputs_B: Tensor, generator: torch.Generator) -> Tensor:
@@ -133,12 +117,9 @@ class Workload:
 
     def network(self, seed: int) -> Network:
         """A freshly initialised network on the CPU; the same for a seed whatever ran before."""
-        channels, height, width = self.source.shape
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            if self.architecture == "mlp":
-                return networks.mlp(channels * height * width, self.widths, self.source.classes)
-            return networks.cnn(channels, height, self.widths, self.source.classes)
+            return ARCHITECTURES[self.architecture].build(self.source, self.widths)
 
 
 # The sizes of the published study (arXiv 2511.01061).
@@ -162,6 +143,15 @@ WORKLOADS: dict[str, Workload] = {
         Workload("cifar100-mlp", "cifar100", "mlp", MLP_SIZES["3x2000"], augment=True),
         Workload("cifar100-mlp-3x2000", "cifar100", "mlp", MLP_SIZES["3x2000"], augment=True),
         Workload("cifar100-cnn", "cifar100", "cnn", CNN_CHANNELS, augment=True),
+        Workload("fashion-mlp-small", "fashion", "mlp", (256, 128)),
+        Workload("fashion-cnn-small", "fashion", "cnn", (16, 32)),
+        Workload("digits-cnn", "digits", "cnn", (16, 32)),
+        Workload("digits-recurrent", "digits", "recurrent", (64,)),
+        Workload("digits-autoencoder", "digits", "autoencoder", (64, 16, 64), SQUARED_ERROR, squared_error),
+        Workload("fashion-autoencoder", "fashion", "autoencoder", (128, 32, 128), SQUARED_ERROR, squared_error),
+        Workload(
+            "shakespeare-transformer", "shakespeare", "transformer", (64, 64), BITS_PER_CHARACTER, next_character_loss
+        ),
     )
 }
 
@@ -175,3 +165,6 @@ def find(name: str) -> Workload:
         There is none; the message suggests the nearest.
     """
     return errors.find("workload", name, WORKLOADS)
+
+
+__all__ = ["ACCURACY", "ARCHITECTURES", "Data", "Metric", "Split", "Target", "WORKLOADS", "Workload", "find"]

@@ -1,13 +1,14 @@
 """Datasets as arrays: the table, and the one that comes with scikit-learn.
 
-The folders are those of torchvision for MNIST and Fashion-MNIST, and those in the official binary archives for CIFAR.
+The folders are those of torchvision for MNIST and Fashion-MNIST, those in the official binary archives for CIFAR, and
+that of the repository which tiny Shakespeare comes from.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from bpfree.workloads import cifar, idx
+from bpfree.workloads import cifar, idx, text
 from bpfree.workloads.files import Arrays, DataFile, Dataset, Package
 
 DIGITS_TEST_SAMPLES, DIGITS_DIVISION = 360, 0
@@ -99,6 +100,15 @@ CIFAR100_FILES = (
 )
 CIFAR_MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
 
+# We know of no published checksum: these are of the file in its author's repository.
+SHAKESPEARE_FILES = (
+    DataFile(
+        "input.txt", (1_115_394,), "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        Package("input.txt", "md5:6fb458f1232090904fb40fe944165e91"),
+    ),
+)  # fmt: skip
+SHAKESPEARE_MIRRORS = ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",)
+
 MNIST_SAMPLES = (50_000, 10_000, 10_000)
 CIFAR_SAMPLES = (45_000, 5_000, 10_000)
 
@@ -118,5 +128,9 @@ DATASETS = {
     "cifar100": Dataset(
         "CIFAR-100", (3, 32, 32), 100, CIFAR_SAMPLES, 255, cifar.read, "cifar-100-binary", CIFAR100_FILES,
         CIFAR_MIRRORS,
+    ),
+    "shakespeare": Dataset(
+        "tiny Shakespeare", (64,), 65, (15_685, 871, 871), None, text.read, "tinyshakespeare", SHAKESPEARE_FILES,
+        SHAKESPEARE_MIRRORS,
     ),
 }  # fmt: skip

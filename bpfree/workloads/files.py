@@ -30,17 +30,21 @@ CHECKSUMS = {"md5": "MD5", "sha256": "SHA-256"}
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images (n, channels, height, width) as unsigned bytes, and labels (n,) as 64-bit integers; maybe read-only."""
+    """Inputs as unsigned bytes and targets as 64-bit integers, maybe read-only; validation samples end the first two.
 
-    train_images: NDArray[np.uint8]
-    train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
-    test_labels: NDArray[np.int64]
+    Images (n, channels, height, width) with labels (n,); or windows of text (n, positions) with the characters that
+    come next (n, positions).
+    """
+
+    train_inputs: NDArray[np.uint8]
+    train_targets: NDArray[np.int64]
+    test_inputs: NDArray[np.uint8]
+    test_targets: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Package:
-    """What the mirrors have: one file packed by gzip, or an archive of several; its checksum as `md5:…`."""
+    """What the mirrors have: one file, packed by gzip or not, or an archive of several; its checksum as `md5:…`."""
 
     name: str
     checksum: str
@@ -64,15 +68,17 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A row of the table. `white` is the value of the brightest pixel; `read` takes the row and the data folder."""
+    """A row of the table; `read` takes the row and the data folder."""
 
     name: str
-    shape: tuple[int, int, int]
-    """Channels, height and width of an image."""
+    shape: tuple[int, ...]
+    """Channels, height and width of an image; positions of a window of text."""
     classes: int
+    """Labels of images, or different characters of a text."""
     samples: tuple[int, int, int]
     """Training, validation and test samples."""
-    white: int
+    white: int | None
+    """The value of the brightest pixel; None where inputs are characters."""
     read: Callable[["Dataset", Path | None], Arrays]
     folder: str = ""
     files: Sequence[DataFile] = ()

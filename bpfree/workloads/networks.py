@@ -2,8 +2,9 @@
 
 A block is one trainable stage. Beside `forward` it offers `vjp`, its vector-Jacobian product: the output, and a
 function that turns the gradient of a loss with respect to that output into the `.grad` of the block's own parameters.
-Only with `through` does it give the gradient of the inputs too. Local algorithms do without, so no gradient can cross
-from one block into another; those that train the whole network go through all blocks but the first.
+Both are called with gradients off, as steps are. Only with `through` does it give the gradient of the inputs too. Local
+algorithms do without, so no gradient can cross from one block into another; those that train the whole network go
+through all blocks but the first.
 
 Dense activities have the shape (B, N) but lie in memory feature by feature. The matrix products then have the weight's
 rows, of which there are more than samples in a batch, to divide among threads: up to a tenth faster on CPUs, the
@@ -39,7 +40,6 @@ class DenseBlock(nn.Module):
         """Activities, shape (B, N)."""
         return torch.relu(affine(x_BD, self.weight, self.bias))
 
-    @torch.no_grad()
     def vjp(self, x_BD: Tensor, *, through: bool = False) -> tuple[Tensor, Pullback]:
         """Activities (B, N), and the function that sets dW = dzᵀ x and db = Σ dz, with dz = da ⊙ [a > 0].
 
@@ -47,7 +47,6 @@ class DenseBlock(nn.Module):
         """
         a_BN = torch.relu_(affine(x_BD, self.weight, self.bias))
 
-        @torch.no_grad()
         def pullback(da_BN: Tensor) -> Tensor | None:
             dz_BN = torch.ops.aten.threshold_backward.grad_input(da_BN, a_BN, 0, grad_input=da_BN)
             torch.mm(dz_BN.T, x_BD, out=buffer(self.weight))
@@ -57,7 +56,28 @@ class DenseBlock(nn.Module):
         return a_BN, pullback
 
 
-class ConvBlock(nn.Module):
+class AutogradBlock(nn.Module):
+    """A block that autograd differentiates; subclasses set `width` and say what `forward` computes."""
+
+    width: int
+
+    def vjp(self, x: Tensor, *, through: bool = False) -> tuple[Tensor, Pullback]:
+        """Outputs, and the function that pulls their gradient back through autograd, to the inputs if `through`."""
+        parameters = list(self.parameters())
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(through)
+            a = self(x.view_as(x))  # torch's FLOP counter hooks what modules are given, and fails where that is a leaf
+
+        def pullback(da: Tensor) -> Tensor | None:
+            gradients = torch.autograd.grad(a, [*parameters, x] if through else parameters, da)
+            for parameter, gradient in zip(parameters, gradients, strict=False):
+                parameter.grad = gradient
+            return gradients[-1] if through else None
+
+        return a.detach(), pullback
+
+
+class ConvBlock(AutogradBlock):
     """Convolution 3×3, ReLU, max-pooling 2×2, batch normalisation: the block of Cascaded-Forward (arXiv 2303.09728).
 
     The convolution has no bias, since batch normalisation follows; ε = 1e-4 as in the paper's code.
@@ -76,21 +96,6 @@ class ConvBlock(nn.Module):
         normalised: Tensor = self.norm(F.max_pool2d(torch.relu(z), 2))
         return normalised
 
-    def vjp(self, x_BCHW: Tensor, *, through: bool = False) -> tuple[Tensor, Pullback]:
-        """Activities, and the function that pulls their gradient back through autograd, to the inputs if `through`."""
-        parameters = list(self.parameters())
-        with torch.enable_grad():
-            x = x_BCHW.detach().requires_grad_(through)
-            a = self(x)
-
-        def pullback(da: Tensor) -> Tensor | None:
-            gradients = torch.autograd.grad(a, [*parameters, x] if through else parameters, da)
-            for parameter, gradient in zip(parameters, gradients, strict=False):
-                parameter.grad = gradient
-            return gradients[-1] if through else None
-
-        return a.detach(), pullback
-
 
 class Head(nn.Linear):
     """The linear read-out of the last block: o = V a + c, a flattened. Its bias begins at zero."""
@@ -103,20 +108,18 @@ class Head(nn.Linear):
         """Scores, shape (B, C)."""
         return affine(a.flatten(1), self.weight, self.bias)
 
-    @torch.no_grad()
     def vjp(self, a: Tensor) -> tuple[Tensor, Pullback]:
         """Scores, and the function that sets dV = eᵀ a and dc = Σ e and returns da = e V."""
 
-        @torch.no_grad()
         def pullback(e_BC: Tensor) -> Tensor:
             torch.mm(e_BC.T, a.flatten(1), out=buffer(self.weight))
             torch.sum(e_BC, 0, out=buffer(self.bias))
             return product(e_BC, self.weight).reshape(a.shape)
 
-        return self(a), pullback
+        return self.forward(a), pullback
 
 
-Block = DenseBlock | ConvBlock
+Block = DenseBlock | AutogradBlock
 
 
 @dataclass

@@ -31,6 +31,16 @@ def cifar_dir() -> Path:
     pytest.skip("no cifar-10-batches-bin here: name the folder that holds it in BPFREE_TEST_DATA")
 
 
+@pytest.fixture(scope="session")
+def shakespeare_dir() -> Path:
+    """The folder with the real tiny Shakespeare; skips where there is none."""
+    shared = Path(__file__).resolve().parents[3] / "shared" / "data"
+    for place in (os.environ.get("BPFREE_TEST_DATA"), shared):
+        if place and (Path(place) / "tinyshakespeare" / "input.txt").is_file():
+            return Path(place)
+    pytest.skip("no tinyshakespeare here: name the folder that holds it in BPFREE_TEST_DATA")
+
+
 @pytest.fixture
 def refusal() -> Callable[..., str]:
     """The one-line message with which a dataset is refused."""

@@ -99,10 +99,10 @@ def check(arrays: data.Arrays) -> None:
         np.concatenate([IMAGES[file] for file in part]).transpose(0, 3, 1, 2)
         for part in (("one.bin", "two.bin"), ("test.bin",))
     )
-    np.testing.assert_array_equal(arrays.train_images, train_images, strict=True)
-    np.testing.assert_array_equal(arrays.train_labels, np.array([9, 0, 3, 1, 1, 7]), strict=True)
-    np.testing.assert_array_equal(arrays.test_images, test_images, strict=True)
-    np.testing.assert_array_equal(arrays.test_labels, np.array([5, 9]), strict=True)
+    np.testing.assert_array_equal(arrays.train_inputs, train_images, strict=True)
+    np.testing.assert_array_equal(arrays.train_targets, np.array([9, 0, 3, 1, 1, 7]), strict=True)
+    np.testing.assert_array_equal(arrays.test_inputs, test_images, strict=True)
+    np.testing.assert_array_equal(arrays.test_targets, np.array([5, 9]), strict=True)
 
 
 @both
@@ -144,7 +144,7 @@ def test_a_label_out_of_range_is_refused(
     assert f"one.bin is damaged (label {label} where {highest} is the highest)" in message
     wrong[len(wrong) // 3 + place] = highest
     (tmp_path / name / "one.bin").write_bytes(wrong)
-    assert data.load(name, tmp_path).train_labels.shape == (6,)
+    assert data.load(name, tmp_path).train_targets.shape == (6,)
 
 
 # Downloads
@@ -256,23 +256,23 @@ def test_the_size_of_cifar100(tmp_path: Path, refusal: Refusal) -> None:
         with (folder / name).open("wb") as file:
             file.truncate(samples * 3074)  # zeros that take no space
     arrays = data.load("cifar100", tmp_path)
-    assert arrays.train_images.shape == (50_000, 3, 32, 32)
-    assert arrays.test_images.shape == (10_000, 3, 32, 32)
-    assert arrays.train_labels.shape == (50_000,)
+    assert arrays.train_inputs.shape == (50_000, 3, 32, 32)
+    assert arrays.test_inputs.shape == (10_000, 3, 32, 32)
+    assert arrays.train_targets.shape == (50_000,)
     os.truncate(folder / "test.bin", 10_000 * 3073)  # as CIFAR-10's
     assert "30730000 bytes instead of 30740000" in refusal("cifar100", tmp_path)
 
 
 def test_the_real_cifar10(cifar_dir: Path) -> None:
     arrays = data.load("cifar10", cifar_dir)
-    assert arrays.train_images.shape == (50_000, 3, 32, 32)
-    assert arrays.test_images.shape == (10_000, 3, 32, 32)
-    assert arrays.train_images.dtype == arrays.test_images.dtype == np.uint8
-    assert np.bincount(arrays.train_labels).tolist() == [5000] * 10
-    assert np.bincount(arrays.test_labels).tolist() == [1000] * 10
-    assert arrays.train_labels[:5].tolist() == [6, 9, 9, 4, 1], "a frog, two trucks, a deer, a car"
+    assert arrays.train_inputs.shape == (50_000, 3, 32, 32)
+    assert arrays.test_inputs.shape == (10_000, 3, 32, 32)
+    assert arrays.train_inputs.dtype == arrays.test_inputs.dtype == np.uint8
+    assert np.bincount(arrays.train_targets).tolist() == [5000] * 10
+    assert np.bincount(arrays.test_targets).tolist() == [1000] * 10
+    assert arrays.train_targets[:5].tolist() == [6, 9, 9, 4, 1], "a frog, two trucks, a deer, a car"
     # The means that everyone normalises with: red, green, blue.
-    np.testing.assert_allclose(arrays.train_images.mean((0, 2, 3)) / 255, [0.4914, 0.4822, 0.4465], atol=1e-4)
+    np.testing.assert_allclose(arrays.train_inputs.mean((0, 2, 3)) / 255, [0.4914, 0.4822, 0.4465], atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "shape"), [("cifar10-mlp", (3072,)), ("cifar10-cnn", (3, 32, 32))])
@@ -281,5 +281,5 @@ def test_the_splits_of_cifar10(name: str, shape: tuple[int, ...], cifar_dir: Pat
     for split, samples in ((parts.train, 45_000), (parts.validation, 5_000), (parts.test, 10_000)):
         assert split.inputs.shape == (samples, *shape)
         assert (split.inputs.min(), split.inputs.max()) == (0, 1)
-    np.testing.assert_array_equal(parts.train.targets, read.train_labels[:45_000], strict=True)
-    np.testing.assert_array_equal(parts.validation.targets, read.train_labels[45_000:], strict=True)
+    np.testing.assert_array_equal(parts.train.targets, read.train_targets[:45_000], strict=True)
+    np.testing.assert_array_equal(parts.validation.targets, read.train_targets[45_000:], strict=True)

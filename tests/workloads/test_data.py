@@ -19,18 +19,20 @@ def md5(content: bytes) -> str:
 
 def test_digits_are_divided_once_and_for_all() -> None:
     arrays = data.load("digits")
-    assert arrays.train_images.shape == (1437, 1, 10, 10)
-    assert arrays.test_images.shape == (360, 1, 10, 10)
-    assert arrays.train_images.dtype == arrays.test_images.dtype == np.uint8
-    assert arrays.train_labels.dtype == arrays.test_labels.dtype == np.int64
-    assert arrays.train_images.max() == data.DATASETS["digits"].white
-    assert set(np.bincount(arrays.test_labels)) <= {35, 36, 37}
-    for images in (arrays.train_images, arrays.test_images):
+    assert arrays.train_inputs.shape == (1437, 1, 10, 10)
+    assert arrays.test_inputs.shape == (360, 1, 10, 10)
+    assert arrays.train_inputs.dtype == arrays.test_inputs.dtype == np.uint8
+    assert arrays.train_targets.dtype == arrays.test_targets.dtype == np.int64
+    assert arrays.train_inputs.max() == data.DATASETS["digits"].white
+    assert set(np.bincount(arrays.test_targets)) <= {35, 36, 37}
+    for images in (arrays.train_inputs, arrays.test_inputs):
         assert images.sum() == images[:, :, 1:-1, 1:-1].sum(), "the border is black"
     assert (
-        md5(inner(arrays.train_images).tobytes() + arrays.train_labels.tobytes()) == "32febb4aecd3e5f788304c570d445164"
+        md5(inner(arrays.train_inputs).tobytes() + arrays.train_targets.tobytes()) == "32febb4aecd3e5f788304c570d445164"
     )
-    assert md5(inner(arrays.test_images).tobytes() + arrays.test_labels.tobytes()) == "2aefadba76fe951410e648f40aa16c97"
+    assert (
+        md5(inner(arrays.test_inputs).tobytes() + arrays.test_targets.tobytes()) == "2aefadba76fe951410e648f40aa16c97"
+    )
 
 
 def inner(images: np.ndarray) -> np.ndarray:
@@ -41,7 +43,7 @@ def test_digits_training_and_test_sets_are_apart() -> None:
     from sklearn.datasets import load_digits
 
     arrays = data.load("digits")
-    images = np.concatenate([inner(arrays.train_images), inner(arrays.test_images)])
+    images = np.concatenate([inner(arrays.train_inputs), inner(arrays.test_inputs)])
     parts = images.reshape(-1, 64).tolist()
     assert sorted(parts) == sorted(load_digits().data.astype(int).tolist())
 
@@ -75,10 +77,10 @@ CLASS_SIZES = {
 @pytest.mark.parametrize("name", CLASS_SIZES)
 def test_real_files(name: str, data_dir: Path) -> None:
     row, read = data.DATASETS[name], data.load(name, data_dir)
-    assert read.train_images.shape == (60_000, 1, 28, 28)
-    assert read.test_images.shape == (10_000, 1, 28, 28)
-    assert read.train_images.max() == row.white
-    sizes = np.bincount(read.train_labels).tolist(), np.bincount(read.test_labels).tolist()
+    assert read.train_inputs.shape == (60_000, 1, 28, 28)
+    assert read.test_inputs.shape == (10_000, 1, 28, 28)
+    assert read.train_inputs.max() == row.white
+    sizes = np.bincount(read.train_targets).tolist(), np.bincount(read.test_targets).tolist()
     assert sizes == CLASS_SIZES[name]
     for file in row.files:
         packed = (data_dir / row.folder / file.package.name).read_bytes()
@@ -93,8 +95,8 @@ def test_validation_is_the_end_of_the_training_set(name: str, shape: tuple[int, 
         assert split.inputs.dtype == torch.float32
         assert (split.inputs.min(), split.inputs.max()) == (0, 1)
     labels = torch.cat((parts.train.targets, parts.validation.targets)).numpy()
-    np.testing.assert_array_equal(labels, read.train_labels, strict=True)
-    np.testing.assert_array_equal(parts.test.targets.numpy(), read.test_labels, strict=True)
+    np.testing.assert_array_equal(labels, read.train_targets, strict=True)
+    np.testing.assert_array_equal(parts.test.targets.numpy(), read.test_targets, strict=True)
 
 
 def test_the_splits_of_digits() -> None:

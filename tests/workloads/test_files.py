@@ -68,10 +68,10 @@ def garbage(root: Path) -> Path:
 
 def check(arrays: data.Arrays) -> None:
     train_images, train_labels, test_images, test_labels = ARRAYS
-    np.testing.assert_array_equal(arrays.train_images, train_images[:, None], strict=True)
-    np.testing.assert_array_equal(arrays.train_labels, train_labels.astype(np.int64), strict=True)
-    np.testing.assert_array_equal(arrays.test_images, test_images[:, None], strict=True)
-    np.testing.assert_array_equal(arrays.test_labels, test_labels.astype(np.int64), strict=True)
+    np.testing.assert_array_equal(arrays.train_inputs, train_images[:, None], strict=True)
+    np.testing.assert_array_equal(arrays.train_targets, train_labels.astype(np.int64), strict=True)
+    np.testing.assert_array_equal(arrays.test_inputs, test_images[:, None], strict=True)
+    np.testing.assert_array_equal(arrays.test_targets, test_labels.astype(np.int64), strict=True)
 
 
 # Where files are looked for

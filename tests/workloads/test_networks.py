@@ -6,12 +6,19 @@ from torch.testing import assert_close
 
 from bpfree import workloads
 from bpfree.workloads import networks
+from bpfree.workloads.architectures import ARCHITECTURES
 from bpfree.workloads.networks import ConvBlock, DenseBlock
+from bpfree.workloads.sequences import Embedding, FinalNorm, RecurrentBlock, TransformerBlock
 
+SYMBOLS = 7
 BLOCKS = {
     "dense": (lambda: DenseBlock(5, 4), (6, 5)),
     "conv": (lambda: ConvBlock(2, 3, 6), (4, 2, 6, 6)),
     "conv, odd height": (lambda: ConvBlock(1, 3, 7), (4, 1, 7, 7)),
+    "embedding": (lambda: Embedding(SYMBOLS, 5, 4), (3, 5)),
+    "transformer": (lambda: TransformerBlock(5, 8, 2), (3, 5, 8)),
+    "final norm": (lambda: FinalNorm(4), (3, 5, 4)),
+    "recurrent": (lambda: RecurrentBlock(3, 4), (6, 5, 3)),
 }
 
 
@@ -22,6 +29,10 @@ def block_and_inputs(request):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         block = make().double()
+        for parameter in block.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)  # biases too are in play
+    if isinstance(block, Embedding):
+        return block, torch.randint(SYMBOLS, shape, generator=generator)
     return block, torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
@@ -33,21 +44,43 @@ def test_vjp_is_autograds(block_and_inputs, training):
     gradient = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     wanted = torch.autograd.grad(expected, list(block.parameters()), gradient)
 
-    outputs, pullback = block.vjp(inputs)
-    assert not outputs.requires_grad
-    assert all(parameter.grad is None for parameter in block.parameters()), "nothing happens before the pull-back"
-    pullback(gradient)
+    with torch.no_grad():
+        outputs, pullback = block.vjp(inputs)
+        assert all(parameter.grad is None for parameter in block.parameters()), "nothing happens before the pull-back"
+        pullback(gradient)
     assert_close(outputs, expected.detach(), rtol=1e-12, atol=1e-14)
     for parameter, grad in zip(block.parameters(), wanted, strict=True):
         assert grad.abs().max() > 0
         assert_close(parameter.grad, grad, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_vjp_goes_through_the_block(block_and_inputs, training):
+    block, inputs = block_and_inputs
+    if not inputs.is_floating_point():
+        pytest.skip("integers have no gradient: this block is only ever the first")
+    block.train(training)
+    leaf = inputs.clone().requires_grad_()
+    expected = block(leaf)
+    gradient = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    wanted = torch.autograd.grad(expected, [*block.parameters(), leaf], gradient)
+
+    with torch.no_grad():
+        _, pullback = block.vjp(inputs, through=True)
+        found = pullback(gradient)
+    for grad, want in zip([*(p.grad for p in block.parameters()), found], wanted, strict=True):
+        assert want.abs().max() > 0
+        assert_close(grad, want, rtol=1e-10, atol=1e-12)
+    assert found.shape == inputs.shape
+
+
 def test_vjp_reaches_nothing_but_the_block(block_and_inputs):
     block, inputs = block_and_inputs
-    inputs.requires_grad_()
-    outputs, pullback = block.vjp(inputs)
-    pullback(torch.ones_like(outputs))
+    if inputs.is_floating_point():
+        inputs.requires_grad_()
+    with torch.no_grad():
+        outputs, pullback = block.vjp(inputs)
+        pullback(torch.ones_like(outputs))
     assert inputs.grad is None
     assert all(parameter.grad.grad_fn is None for parameter in block.parameters())
 
@@ -56,36 +89,63 @@ def test_gradients_are_set_not_added(block_and_inputs):
     block, inputs = block_and_inputs
     grads = []
     for _ in range(2):
-        outputs, pullback = block.vjp(inputs)
-        pullback(torch.ones_like(outputs))
+        with torch.no_grad():
+            outputs, pullback = block.vjp(inputs)
+            pullback(torch.ones_like(outputs))
         grads.append([parameter.grad.clone() for parameter in block.parameters()])
     assert_close(grads[0], grads[1])
 
 
 def test_width_is_the_flattened_output(block_and_inputs):
     block, inputs = block_and_inputs
-    assert block.vjp(inputs)[0].flatten(1).shape == (len(inputs), block.width)
+    samples = inputs.shape[0] * inputs.shape[1] if isinstance(block, FinalNorm) else len(inputs)
+    assert block.vjp(inputs)[0].flatten(1).shape == (samples, block.width)
 
 
-@pytest.mark.parametrize("name", ["digits-mlp", "mnist-cnn", "mnist-mlp-4x2000", "cifar10-cnn", "cifar100-mlp"])
+NAMES = [
+    "digits-mlp", "mnist-cnn", "mnist-mlp-4x2000", "cifar10-cnn", "cifar100-mlp", "fashion-mlp-small",
+    "fashion-cnn-small", "digits-recurrent", "fashion-autoencoder", "shakespeare-transformer",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_networks_fit_their_data(name):
     workload = workloads.find(name)
-    network = workload.network(0)
-    h = torch.rand(2, *workload.source.shape)
-    if workload.architecture == "mlp":
-        h = h.flatten(1)
+    network, source = workload.network(0), workload.source
+    raw = torch.rand(2, *source.shape) if source.white else torch.randint(source.classes, (2, *source.shape))
+    h = inputs = ARCHITECTURES[workload.architecture].view(raw)
     for block in network.blocks:
         h = block(h)
-        assert h.flatten(1).shape == (2, block.width)
-    assert network.head(h.flatten(1)).shape == (2, workload.source.classes)
+        assert h.flatten(1).shape[1] == block.width
+    scores = network.head(h)
     assert not network.head.bias.any()
+    if workload.architecture == "autoencoder":
+        targets = inputs
+        assert scores.shape == inputs.shape
+    elif workload.architecture == "transformer":
+        targets = torch.randint(source.classes, inputs.shape)
+        assert scores.shape == (targets.numel(), source.classes)
+    else:
+        targets = torch.tensor([0, source.classes - 1])
+        assert scores.shape == (2, source.classes)
+    assert workload.loss(scores, targets).shape == workload.metric.of(scores, targets).shape == ()
+
+
+def test_parameters_of_the_small_suite():
+    assert {name: sum(p.numel() for p in parameters(workloads.find(name).network(0))) for name in NAMES[5:]} == {
+        "fashion-mlp-small": 785 * 256 + 257 * 128 + 129 * 10,
+        "fashion-cnn-small": 9 * 16 + 2 * 16 + 9 * 16 * 32 + 2 * 32 + (7 * 7 * 32 + 1) * 10,
+        "digits-recurrent": 3 * 64 * (10 + 64 + 1) + 64 + 65 * 10,
+        "fashion-autoencoder": 785 * 128 + 129 * 32 + 33 * 128 + 129 * 784,
+        "shakespeare-transformer": (65 + 64) * 64 + 2 * (12 * 64**2 + 13 * 64) + 2 * 64 + 65 * 65,
+    }
 
 
 def parameters(network):
     return [p.detach() for module in (*network.blocks, network.head) for p in module.parameters()]
 
 
-@pytest.mark.parametrize("name", ["digits-mlp", "fashion-cnn"])
+@pytest.mark.parametrize("name", ["digits-mlp", "fashion-cnn", "digits-recurrent", "shakespeare-transformer"])
 def test_a_seed_decides_the_network_and_nothing_else(name):
     workload = workloads.find(name)
     torch.manual_seed(7)
