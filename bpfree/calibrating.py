@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
-from bpfree import assembly, calibration, execution, optimizers, scoring, workloads
+from bpfree import assembly, calibration, execution, optimizers, outcomes, scoring, workloads
 from bpfree.calibration import SCHEDULE_KNOBS, Calibration, SuiteEntry
 from bpfree.driver import Places, is_final, warm
 from bpfree.errors import RequestError, WorldError
@@ -29,7 +29,6 @@ from bpfree.tuning import without_shared_joules
 from bpfree.workloads import data
 
 ALGORITHM = "backprop"
-OUTCOME = "calibration.json"
 
 
 class Listener(Protocol):
@@ -204,7 +203,7 @@ def run_calibration(planned: Plan, places: Places, listener: Listener) -> Outcom
             make("table of points", table_runs(planned), places, executor, listener)
             found = chosen(planned, places.folder)
             make("final runs", final_runs(planned, found), places, executor, listener)
-        places.folder.write_text(OUTCOME, found.model_dump_json(indent=1) + "\n")
+        places.folder.write_text(outcomes.FILE, found.model_dump_json(indent=1) + "\n")
         return found
     finally:
         lock.release()

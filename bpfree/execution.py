@@ -2,7 +2,7 @@
 
     eager        operator by operator
     cuda_graph   the kernels of one step are recorded once a stage, and launched as one from then on
-    compiled     torch.compile fuses what lies between the optimizers' updates, whose kernels are fused already
+    compiled     torch.compile fuses all of a step but the optimizers' updates, whose kernels are fused already
 
 All algorithms of a study run at the same level: to compare an eager loop with a fused one would measure Python.
 """
@@ -24,7 +24,7 @@ Step = Callable[[Tensor, Tensor], Tensor]
 EAGER_STEPS = 3
 """Steps of a stage before its graph: they make what the optimizers keep, and let libraries choose their kernels."""
 RECOMPILE_LIMIT = 1_000
-"""Every training has new weights, for which torch compiles anew; beyond 8 it would go on uncompiled, silently."""
+"""Each stage of each setting is compiled; beyond 8 torch would go on uncompiled, silently."""
 
 
 def level_of(wanted: str | None, device: str) -> Execution:
@@ -46,11 +46,7 @@ def step_of(algorithm: Algorithm, level: Execution) -> Step:
     if level == "cuda_graph":
         return GraphedStep(algorithm)
     if level == "compiled":
-        torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
-        torch._dynamo.config.accumulated_recompile_limit = RECOMPILE_LIMIT
-        algorithm.advance = torch.compiler.disable(algorithm.advance)  # type: ignore[method-assign, no-untyped-call]
-        compiled: Step = torch.compile(algorithm.step, dynamic=False)
-        return compiled
+        return CompiledStep(algorithm)
     return algorithm.step
 
 
@@ -100,3 +96,37 @@ class GraphedStep:
         with torch.cuda.graph(graph):
             self.loss = self.algorithm.step(self.inputs, self.targets)
         return graph
+
+
+class CompiledStep:
+    """A step as one compiled graph; the optimizers' updates follow it.
+
+    torch compiles no loop that is left on the way, as a local algorithm's would be at each block's update. Since no
+    step reads a parameter again that it has updated, all its updates may wait for its end. The first step is an eager
+    one: it makes the memory of the gradients, without which torch would compile for both, that it is there and is not.
+    """
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
+        torch._dynamo.config.accumulated_recompile_limit = RECOMPILE_LIMIT
+        torch._dynamo.config.trace_autograd_ops = True  # else the graph ends where autograd differentiates a block
+        self.algorithm = algorithm
+        self.told = [key for key, optimizer in algorithm.optimizers.items() if hasattr(optimizer, "loss")]
+        self.waiting: list[tuple[int, Tensor | None]] = []
+        self.launch: Step = algorithm.step
+        self.compiled: Step = torch.compile(algorithm.step, dynamic=False)
+
+    def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """One update."""
+        self.algorithm.advance = self.wait  # type: ignore[method-assign]
+        loss = self.launch(inputs, targets)
+        del self.algorithm.advance  # the class's own again
+        for key, told in self.waiting:
+            self.algorithm.advance(key, lambda told=told: told)  # type: ignore[misc]
+        self.waiting.clear()
+        self.launch = self.compiled
+        return loss
+
+    def wait(self, key: int, loss: Callable[[], Tensor]) -> None:
+        """Stands in for `advance` within a step, and is compiled with it."""
+        self.waiting.append((key, loss() if key in self.told else None))

@@ -8,6 +8,7 @@ from typing import Any
 
 from bpfree.records import Document, LearningRateSchedule
 
+FILE = "calibration.json"
 NAIVE, CALIBRATED = "naive", "calibrated"
 
 

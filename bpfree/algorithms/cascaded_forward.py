@@ -159,7 +159,8 @@ class CascadedForward(LocalAlgorithm):
         """Add a batch to HᵀH, HᵀY and N, in float64 and in place."""
         H, Y = h_BN.double(), Y_BC.double()
         if i not in self.grams:
-            self.grams[i] = [H.new_zeros(H.shape[1], size) for size in (H.shape[1], Y.shape[1])] + [H.new_zeros(())]
+            sums = [H.new_zeros(H.shape[1], size) for size in (H.shape[1], Y.shape[1])]
+            self.grams[i] = [*sums, H.new_zeros(1)]  # torch.compile loses what is added to a scalar of float64
         gram, moment, n = self.grams[i]
         gram += H.T @ H
         moment += H.T @ Y

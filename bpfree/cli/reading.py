@@ -40,17 +40,19 @@ def export(
     results: Results = RESULTS,
 ) -> None:
     """Print all records of a study: a JSON list, or CSV with one row a run; or its final runs as CodeCarbon's CSV."""
+    from bpfree.calibration import load_either
     from bpfree.export import to_codecarbon, to_csv
     from bpfree.results import ResultsFolder
-    from bpfree.study import load
+    from bpfree.study import Study
 
     if format not in ("codecarbon", "json", "csv"):
         raise RequestError(f"unknown format '{format}': choose codecarbon, json or csv")
-    loaded = load(file)
+    loaded = load_either(file)
     folder = ResultsFolder(results / loaded.name)
     records = list(folder.records())
     if not records:
-        raise RequestError(f"no records in {folder.path}: run `bpfree study {file}` first, or name --results")
+        command = "study" if isinstance(loaded, Study) else "calibrate"
+        raise RequestError(f"no records in {folder.path}: run `bpfree {command} {file}` first, or name --results")
     if format == "json":
         print_json([record.model_dump(mode="json") for record in records])
     elif format == "codecarbon":

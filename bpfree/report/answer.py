@@ -45,6 +45,11 @@ def of_workload(workload: Workload, many: bool, margin: float | None) -> list[st
     ranked = sorted(
         (m for m in workload.methods if m.accuracy), key=lambda m: -(m.accuracy.estimate if m.accuracy else 0)
     )
+    if not ranked and any(m.completed for m in workload.methods):
+        return [
+            f"On {workload.name} the metric is no accuracy, and this page compares accuracies alone: "
+            "the metric of each run is in its record."
+        ]
     if not ranked:
         return [f"On {workload.name} no run was completed."]
     best = ranked[0]

@@ -43,7 +43,7 @@ def curves_by_joules(workload: Workload) -> Figure | None:
 
 def curves(workload: Workload, name: str, title: str, caption: str, x: Axis, axis: Any) -> Figure | None:
     """Validation accuracy along some axis."""
-    methods = [m for m in workload.methods if m.completed]
+    methods = [m for m in workload.methods if m.accuracy]
     seeds, means = rows_of(methods, x)
     if not seeds:
         return None

@@ -10,7 +10,7 @@ from bpfree.report import form
 from bpfree.report.curves import curves_by_epoch, curves_by_joules
 from bpfree.report.decomposition import waterfall
 from bpfree.report.drawing import HEIGHT, INK, PAPER, WIDTH, Figure, render, scale
-from bpfree.report.quantities import joules_of
+from bpfree.report.quantities import accuracy_of, joules_of
 from bpfree.report.summary import Method, Summary, Workload
 
 NAMES_WIDTH, LETTER_WIDTH = 130, 7.6
@@ -37,10 +37,10 @@ def accuracy_energy(workload: Workload) -> Figure | None:
     if not methods:
         return None
     dots: list[dict[str, Any]] = [
-        {"method": form.title(m.name), "joules": joules, "accuracy": 100 * r.metrics.test_metric}
+        {"method": form.title(m.name), "joules": joules, "accuracy": 100 * accuracy}
         for m in methods
         for r in m.completed
-        if (joules := joules_of(r)) and r.metrics.test_metric is not None
+        if (joules := joules_of(r)) and (accuracy := accuracy_of(r)) is not None
     ]
     means = [mean_row(m) for m in methods]
     # A wide interval may reach below zero, which a logarithmic axis cannot show.

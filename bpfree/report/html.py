@@ -1,32 +1,45 @@
 """The page: figures and tables put into the template."""
 
 import shlex
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from bpfree.records import Record, TunedCell
-from bpfree.report import answer, audit, decomposition, devices, drawing, figures, form, protocol, quantities, reaching
+from bpfree.report import (
+    answer,
+    audit,
+    calibration,
+    decomposition,
+    devices,
+    drawing,
+    figures,
+    form,
+    grid,
+    protocol,
+    provenance,
+    quantities,
+    reaching,
+    templates,
+)
 from bpfree.report.summary import Method, Summary, Workload, imported, summarise
 from bpfree.results import ResultsFolder
 from bpfree.statistics import SIGN_FLIP_SEEDS
 
-HERE = Path(__file__).parent
-
 
 def build_report(results: Path | ResultsFolder, output: Path) -> Path:
-    """Write `index.html` and `figures/*.svg` of a results folder.
+    """Write `index.html` and `figures/*.svg` of a results folder: a study's, or a calibration's.
 
     Raises
     ------
     WorldError
-        The folder is not a study's, has no final run yet, or the output cannot be written.
+        The folder is neither, has no final run yet, or the output cannot be written.
     """
-    summary = summarise(results.path if isinstance(results, ResultsFolder) else results)
-    drawn = figures.all_figures(summary)
+    folder = results if isinstance(results, ResultsFolder) else ResultsFolder(results)
     target = ResultsFolder(output, "--output")
+    if calibration.is_calibration(folder):
+        return calibration.write(folder, target)
+    summary = summarise(folder.path)
+    drawn = figures.all_figures(summary)
     for _, group in drawn:
         for figure in group:
             target.write_text(f"figures/{figure.name}.svg", figure.standalone)
@@ -35,13 +48,11 @@ def build_report(results: Path | ResultsFolder, output: Path) -> Path:
 
 def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]]) -> str:
     """The HTML text."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
     series = {form.title(m.name): v for w in summary.workloads for m, v in zip(w.methods, variables(w), strict=True)}
-    return environment.get_template("page.html.jinja2").render(
-        style=style(),
+    return templates.render(
+        "page.html.jinja2",
+        title=summary.study["name"],
+        description=summary.study.get("description"),
         study=summary.study,
         answer=answer.sentences(summary),
         imported=imported(summary.records),
@@ -49,14 +60,14 @@ def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]]) -
         confidence=f"{summary.confidence:.0%}",
         sign_flip_seeds=SIGN_FLIP_SEEDS,
         sections=[section(workload, group, summary.confidence) for workload, group in drawn],
-        runs=[run_row(record) for record in sorted(summary.records, key=order)],
-        meters=meters(summary),
+        runs=[run_row(record) for record in sorted(summary.records, key=provenance.order)],
+        meters=provenance.meters(summary.records),
         devices=devices.rows(summary),
         protocol=protocol.sentences(summary),
         warnings=summary.warnings,
-        environment=environment_rows(summary),
+        environment=provenance.environment_rows(summary.records),
         command=f"bpfree study {shlex.quote(str(summary.study['name']) + '.toml')}",
-        versions=versions(summary),
+        versions=provenance.versions(summary.records),
         study_toml=(summary.folder / "study.toml").read_text(),
         series=series,
     )
@@ -66,12 +77,6 @@ def variables(workload: Workload) -> list[str]:
     """The CSS variable of each method's colour."""
     table = drawing.colours(workload.methods)
     return [drawing.THEMED[table[m.name]] for m in workload.methods]
-
-
-def style() -> str:
-    """The style sheet, with the light theme's series colours put in."""
-    colours = "; ".join(f"{variable}: {colour}" for _, variable, colour in drawing.SERIES)
-    return (HERE / "style.css").read_text().replace("/* series */", f"{colours};")
 
 
 def section(workload: Workload, group: list[drawing.Figure], confidence: float) -> dict[str, Any]:
@@ -93,6 +98,7 @@ def section(workload: Workload, group: list[drawing.Figure], confidence: float) 
         "comparisons": comparisons,
         "signs": any(row["p"] for row in comparisons),
         "factors": [decomposition.factor_row(m, workload) for m in workload.methods if m.completed],
+        "grid": grid.grid(workload),
         "tuning": [tuning_row(m) for m in workload.methods if m.tuned],
         "target": None if workload.target is None else form.percent(workload.target.value),
         "reaching": reaching.rows(workload, confidence, per_joule),
@@ -161,7 +167,7 @@ def tuning_row(m: Method) -> dict[str, Any]:
         "seconds": form.seconds(t.seconds) if t.trials else form.ABSENT,
         "joules": form.energy(joules),
         "total": form.energy(total),
-        "best": form.percent(t.best_value),
+        "best": form.percent(t.best_value if m.accuracy else None),
         "hyperparameters": tuned,
     }
 
@@ -203,12 +209,9 @@ def ledger_row(m: Method) -> dict[str, Any]:
 def limit(record: Record) -> str:
     """The epochs that a run might take."""
     training = record.spec.training
+    if training.max_steps:
+        return f"{training.max_steps} steps"
     return str(training.max_epochs) if training.epochs_per_stage is None else f"{training.epochs_per_stage} a stage"
-
-
-def order(record: Record) -> tuple[Any, ...]:
-    """Runs in the order in which they were made."""
-    return (record.spec.workload, record.block or 0, record.position or 0)
 
 
 def run_row(record: Record) -> dict[str, str]:
@@ -220,65 +223,10 @@ def run_row(record: Record) -> dict[str, str]:
         "optimizer": record.spec.optimizer,
         "seed": str(record.spec.seed),
         "status": record.status,
-        "accuracy": form.percent(record.metrics.test_metric),
+        "accuracy": form.percent(record.metrics.test_accuracy),
         "epochs": str(cost.epochs) if cost else form.ABSENT,
         "seconds": form.number(cost.train_seconds) if cost else form.ABSENT,
         "joules": form.number(cost.train_joules) if cost else form.ABSENT,
         "quality": cost.joules_quality if cost else form.ABSENT,
         "id": record.id,
     }
-
-
-def meters(summary: Summary) -> list[dict[str, str]]:
-    """Each component with its method and quality over the final runs, and why it is so."""
-    found: Counter[tuple[str, str, str, str]] = Counter()
-    resolutions: dict[tuple[str, str, str, str], list[float]] = {}
-    for record in summary.records:
-        phase = record.phases.get("train")
-        for r in phase.readings if phase else []:
-            key = (r.component, r.method, r.quality, r.reason or "")
-            found[key] += 1
-            resolutions.setdefault(key, []).extend([] if r.resolution is None else [r.resolution])
-    counted = {component for r in summary.records if r.cost for component in r.cost.boundary}
-    return [
-        {
-            "component": component, "method": method.replace("_", " "), "quality": quality, "reason": reason,
-            "resolution": f"{form.digits(100 * max(worst), 2)} %" if (worst := resolutions[key]) else form.ABSENT,
-            "runs": str(count), "counted": "yes" if component in counted else "no",
-        }
-        for key, count in sorted(found.items())
-        for component, method, quality, reason in [key]
-    ]  # fmt: skip
-
-
-def versions(summary: Summary) -> str:
-    """Which code made the runs."""
-    runs = sorted(summary.records, key=order)
-    made = [(r.environment.get("bpfree", "of unknown version"), r.environment.get("commit")) for r in runs]
-    return "; ".join(
-        f"bpfree {number}" + (f" at commit {commit}" if commit else ", no commit recorded")
-        for number, commit in dict.fromkeys(made)
-    )
-
-
-def environment_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Where the runs were made; several values where they differ."""
-    rows: dict[str, list[str]] = {}
-    for record in summary.records:
-        for key, value in record.environment.items():
-            if key in ("packages", "load_average"):
-                continue
-            if value is None:
-                continue
-            text = form.mebibytes(value) + " MiB" if key.endswith("_bytes") else str(value)
-            seen = rows.setdefault(key.removesuffix("_bytes").replace("_", " "), [])
-            if text not in seen:
-                seen.append(text)
-    packages = [record.environment.get("packages") or {} for record in summary.records]
-    lists = [", ".join(f"{name} {number}" for name, number in found.items()) for found in packages]
-    rows["packages"] = list(dict.fromkeys(filter(None, lists)))
-    carbon = {r.cost.carbon.source for r in summary.records if r.cost and r.cost.carbon}
-    rows["CO2e"] = (
-        sorted(carbon) or rows.get("CO2e") or ["not computed: the study names no country and no carbon intensity"]
-    )
-    return [(key, "; ".join(values)) for key, values in rows.items()]

@@ -5,8 +5,8 @@ from bpfree.targets import Target
 
 
 def accuracy_of(record: Record) -> float | None:
-    """The workload's metric on the test set."""
-    return record.metrics.test_metric
+    """Test accuracy; None where the workload's metric is another, of which this page says nothing."""
+    return record.metrics.test_accuracy
 
 
 def joules_of(record: Record) -> float | None:

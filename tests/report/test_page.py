@@ -2,16 +2,20 @@
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
 from bpfree.errors import WorldError
-from bpfree.report import build_report
+from bpfree.records import Metrics
+from bpfree.report import build_report, form, grid
+from bpfree.report.summary import summarise
 from bpfree.results import ResultsFolder
 
 EVIL = "<script>alert(1)</script>"
+METHODS = ["backprop", "forward_forward", "cascaded_forward", "mono_forward"]
 NAMES = ["accuracy-energy", "curves-by-epoch", "curves-by-joules", "decomposition", "energy-by-phase", "tuning-cost"]
 
 
@@ -297,3 +301,29 @@ def test_an_output_that_cannot_be_written(made, tmp_path):
     (tmp_path / "report").write_text("a file where a folder should be")
     with pytest.raises(WorldError, match="cannot write"):
         build_report(made(), tmp_path / "report")
+
+
+def test_a_loss_is_never_shown_as_an_accuracy(made, tmp_path):
+    """Lower is better there, and it is no share: the page compares what it can and says so."""
+    loss = Metrics(test_metric=0.4321, validation_metric=0.4567)
+    fields = {(algorithm, seed): {"metrics": loss} for algorithm in METHODS for seed in range(5)}
+    html = built(made(fields=fields), tmp_path / "report")
+    text = Page(html).text
+    assert "the metric is no accuracy" in text
+    assert "43.21" not in text
+    assert "most accurate" not in text
+    assert "highest mean test accuracy" not in text
+    assert "energy ratio" in text
+
+
+def test_a_cross_of_algorithms_and_optimizers_is_a_grid(made, tmp_path):
+    folder = made()
+    text = Page(built(folder, tmp_path / "one")).text
+    assert "Algorithm by optimizer" not in text, "one optimizer is no cross"
+    workload = summarise(folder).workloads[0]
+    twice = [m for o in ("adamw", "dog") for m in (replace(method, optimizer=o) for method in workload.methods)]
+    found = grid.grid(replace(workload, methods=twice))
+    assert found["optimizers"] == ["adamw", "dog"]
+    assert [row["name"] for row in found["rows"]] == METHODS
+    assert all(len(row["cells"]) == 2 for row in found["rows"])
+    assert found["rows"][0]["cells"][0]["accuracy"] == form.accuracy(workload.methods[0].accuracy)
