@@ -92,10 +92,13 @@ class ForeachOptimizer(Optimizer):
 
     def copies(self, x: list[Tensor], name: str, first: Callable[[Tensor], Tensor] = torch.zeros_like) -> list[Tensor]:
         """A tensor for each parameter, made in the first step in which it has a gradient."""
+        found = []
         for p in x:
-            if name not in self.state[p]:
-                self.state[p][name] = first(p).detach()
-        return [self.state[p][name] for p in x]
+            state = self.state[p]
+            if name not in state:
+                state[name] = first(p).detach()
+            found.append(state[name])
+        return found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, which leaves what is in the group on the device that it was saved from."""

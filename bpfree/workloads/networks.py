@@ -25,6 +25,9 @@ from torch.nn import functional as F
 Pullback = Callable[[Tensor], Any]
 """From da to the block's gradients, and to da of the block before where the product went `through`, else None."""
 
+threshold_backward = torch.ops.aten.threshold_backward.grad_input
+"""da ⊙ [a > 0] in one pass, into memory that is given."""
+
 
 class DenseBlock(nn.Module):
     """A fully connected layer with ReLU: z = x Wᵀ + b, a = max(z, 0)."""
@@ -45,13 +48,14 @@ class DenseBlock(nn.Module):
 
         With `through` it returns dx = dz W. It overwrites da: memory that is at hand is faster than new.
         """
-        a_BN = torch.relu_(affine(x_BD, self.weight, self.bias))
+        W, b = self.weight, self.bias
+        a_BN = torch.relu_(affine(x_BD, W, b))
 
         def pullback(da_BN: Tensor) -> Tensor | None:
-            dz_BN = torch.ops.aten.threshold_backward.grad_input(da_BN, a_BN, 0, grad_input=da_BN)
-            torch.mm(dz_BN.T, x_BD, out=buffer(self.weight))
-            torch.sum(dz_BN, 0, out=buffer(self.bias))
-            return product(dz_BN, self.weight) if through else None
+            dz_BN = threshold_backward(da_BN, a_BN, 0, grad_input=da_BN)
+            torch.mm(dz_BN.T, x_BD, out=buffer(W))
+            torch.sum(dz_BN, 0, out=buffer(b))
+            return product(dz_BN, W) if through else None
 
         return a_BN, pullback
 
@@ -111,12 +115,14 @@ class Head(nn.Linear):
     def vjp(self, a: Tensor) -> tuple[Tensor, Pullback]:
         """Scores, and the function that sets dV = eᵀ a and dc = Σ e and returns da = e V."""
 
-        def pullback(e_BC: Tensor) -> Tensor:
-            torch.mm(e_BC.T, a.flatten(1), out=buffer(self.weight))
-            torch.sum(e_BC, 0, out=buffer(self.bias))
-            return product(e_BC, self.weight).reshape(a.shape)
+        V, c = self.weight, self.bias
 
-        return self.forward(a), pullback
+        def pullback(e_BC: Tensor) -> Tensor:
+            torch.mm(e_BC.T, a.flatten(1), out=buffer(V))
+            torch.sum(e_BC, 0, out=buffer(c))
+            return product(e_BC, V).reshape(a.shape)
+
+        return affine(a.flatten(1), V, c), pullback
 
 
 Block = DenseBlock | AutogradBlock
