@@ -20,7 +20,7 @@ def sentences(found: Calibration, board: Board) -> list[str]:
     name, n, best = found.outcome.baseline, len(found.outcome.workloads), board.steps[CALIBRATED]
     text = (
         f"Calibrated to one setting for all {n} workloads, {title(name)} scores {shown(best.of(name))} and reaches "
-        f"{best.hits(name)} of {n} targets; 1 would be the fastest of these methods on every workload."
+        f"{best.hits(name)} of {n} targets; a score of 1 is the fastest of these methods on every workload."
     )
     return [text, standing(found, board)]
 
