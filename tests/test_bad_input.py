@@ -26,6 +26,8 @@ def study(**fields):
         ({"name": "é" * 41}, "at most 80 bytes"),
         ({"algorithms": ["backprop", {"name": "mono_forward", "label": "m" * 81}]}, "at most 80 bytes"),
         ({"overrides": [{"workloads": []}]}, "at least 1"),
+        ({"overrides": [{"training": {"execution": "eager"}}]}, r"the same for all methods of a study: set it in \[tr"),
+        ({"training": {"execution": "graph"}}, "'eager', 'cuda_graph' or 'compiled'"),
     ],
 )
 def test_studies_that_would_mislead_are_refused(fields, reason):
