@@ -85,6 +85,13 @@ class Calibration(Section):
     schedule: Schedules = Schedules()
     measurement: Measurement = Measurement()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_study(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "algorithms" in value:
+            raise ValueError("algorithms: this is a study: use `bpfree study`")
+        return value
+
     _seeds_may_be_a_count = field_validator("seeds", mode="before")(seed_range)
     _seeds_are_distinct = field_validator("seeds")(distinct_seeds)
 

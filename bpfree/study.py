@@ -174,6 +174,13 @@ class Study(Section):
     statistics: Statistics = Statistics()
     overrides: list[Override] = []
 
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_calibration(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "points" in value and "algorithms" not in value:
+            raise ValueError("points: this is a calibration: use `bpfree calibrate`")
+        return value
+
     @field_validator("name")
     @classmethod
     def _name_is_usable(cls, value: str) -> str:

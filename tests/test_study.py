@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bpfree import study as studies
 from bpfree.calibration import Calibration, load_either
+from bpfree.calibration import load as load_calibration
 from bpfree.errors import RequestError
 from bpfree.planning import plan
 from bpfree.records import TunedCell
@@ -131,6 +132,14 @@ def test_every_calibration_file_loads(path):
     assert wanted.name == path.stem
     assert len(wanted.optimizers) >= 7
     assert len(wanted.workloads) >= 3
+
+
+def test_a_study_and_a_calibration_are_told_apart():
+    studies = FILES[0].parent
+    with pytest.raises(RequestError, match=r"line \d+: points: this is a calibration: use `bpfree calibrate`"):
+        load(studies / "calibration_quickstart.toml")
+    with pytest.raises(RequestError, match=r"line \d+: algorithms: this is a study: use `bpfree study`"):
+        load_calibration(studies / "quickstart.toml")
 
 
 @pytest.mark.parametrize("text", [MINIMAL, FULL, *(path.read_text() for path in STUDIES)])
