@@ -15,7 +15,7 @@ import torch
 
 from bpfree import assembly, calibration, execution, optimizers, outcomes, scoring, workloads
 from bpfree.calibration import SCHEDULE_KNOBS, Calibration, SuiteEntry
-from bpfree.driver import Places, is_final, warm
+from bpfree.driver import Places, fetch_data, is_final, warm
 from bpfree.errors import RequestError, WorldError
 from bpfree.executors import LocalExecutor, outcome
 from bpfree.hyperparameters import Choice, SearchRange
@@ -26,7 +26,6 @@ from bpfree.records import Execution, Record, RunSpec, TrainingSettings
 from bpfree.results import ResultsFolder
 from bpfree.targets import FILE, TARGETS, target_key
 from bpfree.tuning import without_shared_joules
-from bpfree.workloads import data
 
 ALGORITHM = "backprop"
 
@@ -194,8 +193,7 @@ def run_calibration(planned: Plan, places: Places, listener: Listener) -> Outcom
     DataError, WorldError
         Data cannot be had, the folder cannot be written, another driver works on it, or runs failed.
     """
-    for dataset in sorted({workloads.find(budget.name).dataset for budget in planned.budgets}):
-        data.load(dataset, places.data_dir)
+    fetch_data([budget.name for budget in planned.budgets], places.data_dir)
     lock = places.folder.lock()
     try:
         with warm(places) as executor:
@@ -270,14 +268,9 @@ def make(title: str, runs: list[Planned], places: Places, executor: LocalExecuto
 def steps_to_target(record: Record | None, target: Budget) -> float:
     """The first step whose evaluation reached the target; ∞ where none did."""
     for evaluation in record.history if record else []:
-        if reached(target, evaluation.validation_metric):
+        if target.reached(evaluation.validation_metric):
             return evaluation.step
     return math.inf
-
-
-def reached(target: Budget, value: float) -> bool:
-    """Whether a validation metric is as good as the target."""
-    return value >= target.target if target.higher_is_better else value <= target.target
 
 
 def gap(record: Record | None, target: Budget) -> float:
@@ -286,7 +279,7 @@ def gap(record: Record | None, target: Budget) -> float:
     if not values:
         return math.inf
     best = max(values) if target.higher_is_better else min(values)
-    return 0.0 if reached(target, best) else abs(best - target.target) / abs(target.target)
+    return 0.0 if target.reached(best) else abs(best - target.target) / abs(target.target)
 
 
 def chosen(planned: Plan, folder: ResultsFolder) -> Outcome:
@@ -300,14 +293,16 @@ def chosen(planned: Plan, folder: ResultsFolder) -> Outcome:
     for name, rows in table.items():
         entry, gaps = optimizers.find(name), {arm.name: missed for arm, _, missed in rows}
         first, *others = calibration.ranking(steps[name], gaps, suite)
+        arms = {arm.name: arm for arm, *_ in rows}
         method = MethodOutcome(
-            name=name, paper=entry.paper, arms=[arm for arm, *_ in rows], selected=first, copies=0.0,
+            name=name, paper=entry.paper, arms=list(arms.values()), selected=first,
+            copies=copies(entry, arms[first].hyperparameters),
+            finals={kind: final_ids(planned, name, arms[arm]) for kind, arm in ((NAIVE, NAIVE), (CALIBRATED, first))},
             knobs={knob: span.describe() for knob, span in space(wanted, entry).items()},
             runner_up=others[0] if others else None,
-            left_out=calibration.left_out(steps[name], gaps, suite), finals={},
+            left_out=calibration.left_out(steps[name], gaps, suite),
         )  # fmt: skip
-        memory = copies(entry, method.arm(first).hyperparameters)
-        methods.append(method.model_copy(update={"finals": finals_of(planned, method), "copies": memory}))
+        methods.append(method)
     return Outcome(
         name=wanted.name, description=wanted.description, baseline=wanted.baseline, device=planned.device,
         digest=wanted.digest, points=wanted.points, confidence=wanted.confidence, table_seeds=wanted.table,
@@ -331,13 +326,10 @@ def tabled(planned: Plan, folder: ResultsFolder, method: str, arm: Arm) -> Row:
     return arm.model_copy(update={"runs": runs}), steps, gaps
 
 
-def finals_of(planned: Plan, method: MethodOutcome) -> dict[str, dict[str, list[str]]]:
-    """The ids of a method's final runs."""
+def final_ids(planned: Plan, method: str, arm: Arm) -> dict[str, list[str]]:
+    """The ids of an arm's final runs, by workload."""
     wanted = planned.calibration
     return {
-        kind: {
-            e.name: [planned.spec(method.name, method.arm(arm), e, s, final=True).id for s in wanted.seeds]
-            for e in wanted.workloads
-        }
-        for kind, arm in ((NAIVE, NAIVE), (CALIBRATED, method.selected))
+        entry.name: [planned.spec(method, arm, entry, seed, final=True).id for seed in wanted.seeds]
+        for entry in wanted.workloads
     }

@@ -185,8 +185,8 @@ def is_final(folder: ResultsFolder, spec: RunSpec) -> bool:
     return record is not None and record.final
 
 
-def fetch_data(study: Study, data_dir: Path | None) -> None:
-    """Have every dataset on this machine before anything starts.
+def fetch_data(names: Sequence[str], data_dir: Path | None) -> None:
+    """Have the datasets of some workloads on this machine before anything starts.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def fetch_data(study: Study, data_dir: Path | None) -> None:
     """
     from bpfree.workloads import data, find
 
-    for dataset in sorted({find(entry.name).dataset for entry in study.workloads}):
+    for dataset in sorted({find(name).dataset for name in names}):
         data.load(dataset, data_dir)
 
 
@@ -218,7 +218,7 @@ def opened(study: Study, places: Places) -> "Iterator[tuple[Plan, dict[str, Tune
     if any(record.spec.role == "imported" for record in places.folder.records()):
         raise RequestError(f"{places.folder.path} holds imported runs: give the study another name, or --results")
     known_cells(planned, places)
-    fetch_data(study, places.data_dir)
+    fetch_data([entry.name for entry in study.workloads], places.data_dir)
     lock = places.folder.lock()
     try:
         tuned = known_cells(planned, places)

@@ -71,6 +71,10 @@ class Budget(Document):
     reference_steps: float | None
     """What selection measures steps by: the fastest naive arm, or baseline's arm, that reached the target."""
 
+    def reached(self, value: float) -> bool:
+        """Whether a validation metric is as good as the target."""
+        return value >= self.target if self.higher_is_better else value <= self.target
+
 
 class Outcome(Document):
     """All of a calibration."""

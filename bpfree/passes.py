@@ -12,8 +12,11 @@ from bpfree.workloads import Data, Split, Workload
 
 EVALUATION_BATCH = 1000
 
+Batch = tuple[Tensor, Tensor]
+"""Inputs and targets of a step."""
 
-def batches(data: Split, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+
+def batches(data: Split, size: int, generator: torch.Generator) -> Iterator[Batch]:
     """One epoch in a new random order, drawn where data and generator are.
 
     The last, partial batch is left out: every step has the same shape.
@@ -25,7 +28,7 @@ def batches(data: Split, size: int, generator: torch.Generator) -> Iterator[tupl
         yield data.inputs[index], data.targets[index]
 
 
-def endless(data: Split, size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def endless(data: Split, size: int, generator: torch.Generator) -> Iterator[Batch]:
     """Epoch after epoch; an order is drawn when its first batch is asked for."""
     while True:
         yield from batches(data, size, generator)

@@ -5,7 +5,7 @@ is read back from the device within an epoch: losses add up there and are read o
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -29,8 +29,8 @@ from bpfree.meters import (
     peak_host_bytes,
     reset_peaks,
 )
-from bpfree.passes import EVALUATION_BATCH, batches, carried, endless, evaluate, keeps
-from bpfree.records import Evaluation, Metrics, Phase, Record, RunSpec, StageSummary, Status
+from bpfree.passes import EVALUATION_BATCH, Batch, batches, carried, endless, evaluate, keeps
+from bpfree.records import Evaluation, Metrics, Phase, Record, RunSpec, StageSummary, Status, TrainingSettings
 from bpfree.stopping import Stopping, cooldown, epoch_limits, scale_learning_rates, schedule_factor
 from bpfree.workloads import Data
 
@@ -245,15 +245,12 @@ class Run:
         first_step, pruned = progress.step, False
         interval = training.evaluate_every or len(data.train) // training.batch_size
         source = endless(data.train, training.batch_size, order)
+        if training.warmup > 0 or training.schedule in ("linear", "cosine"):
+            source = scheduled(source, algorithm, training, limit * interval)
         while not stopping.over and not pruned:
             if training.schedule == "linear_cooldown":
                 scale_learning_rates(algorithm, cooldown(stopping.epoch + 1, limit))
-
-            def scheduled(step: int, done: int = stopping.epoch * interval) -> None:
-                scale_learning_rates(algorithm, schedule_factor(training, done + step, limit * interval))
-
-            by_step = training.warmup > 0 or training.schedule in ("linear", "cosine")
-            train_loss = self.train_interval(launch, islice(source, interval), order, scheduled if by_step else None)
+            train_loss = self.train_interval(launch, islice(source, interval), order)
             self.session.phase("validate")
             with algorithm.averaged():
                 value, validation_loss = evaluate(algorithm, self.workload, data.validation)
@@ -278,18 +275,10 @@ class Run:
             progress.warnings.append(f"outputs of finished blocks were not kept for {stage.name}: {reason}")
         return not stopping.target_reached
 
-    def train_interval(
-        self,
-        launch: Step,
-        steps: Iterable[tuple[Tensor, Tensor]],
-        order: torch.Generator,
-        scheduled: Callable[[int], None] | None,
-    ) -> Tensor:
+    def train_interval(self, launch: Step, steps: Iterable[Batch], order: torch.Generator) -> Tensor:
         """The steps up to the next evaluation. Returns the mean loss, still on the device."""
         loss_sum, count = torch.zeros((), device=self.device), 0
         for inputs, targets in steps:
-            if scheduled:
-                scheduled(count)
             loss_sum += launch(self.workload.transform(inputs, order), targets)
             count += 1
         self.progress.step += count
@@ -327,6 +316,13 @@ class Run:
             validation_metric=validation,
             validation_accuracy=validation if is_accuracy else None,
         )
+
+
+def scheduled(source: Iterable[Batch], algorithm: Algorithm, training: TrainingSettings, steps: int) -> Iterator[Batch]:
+    """The batches of a stage of so many steps, with the learning rates set for each as it is asked for."""
+    for step, batch in enumerate(source):
+        scale_learning_rates(algorithm, schedule_factor(training, step, steps))
+        yield batch
 
 
 def snapshot(stage: Stage) -> list[dict[str, Tensor]]:

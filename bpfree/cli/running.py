@@ -229,7 +229,7 @@ def show_plan(loaded: "Study", places: "Places", as_json: bool) -> None:
     from bpfree.progress import plan_table
 
     planned = plan(loaded, places.kind)
-    driver.fetch_data(loaded, places.data_dir)
+    driver.fetch_data([entry.name for entry in loaded.workloads], places.data_dir)
     with driver.warm(places) as executor:
         forecast = driver.forecast(planned, driver.known_cells(planned, places), places, executor)
     if as_json:

@@ -46,15 +46,10 @@ def arrival(record: Record | None, target: Budget) -> Arrival:
         return Arrival(MISSING)
     if record.status == "completed":
         for e in record.history:
-            if reached(target, e.validation_metric):
+            if target.reached(e.validation_metric):
                 joules = None if joules_of(record) is None else e.joules
                 return Arrival(record.status, e.step, e.seconds, joules)
     return Arrival(record.status)
-
-
-def reached(target: Budget, value: float) -> bool:
-    """Whether a validation metric is as good as the target."""
-    return value >= target.target if target.higher_is_better else value <= target.target
 
 
 @dataclass

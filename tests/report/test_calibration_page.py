@@ -321,5 +321,5 @@ def test_a_damaged_outcome_is_one_line(tmp_path):
 
 
 def test_the_target_itself_is_reached():
-    assert calibration_runs.reached(budget("a"), TARGET)
-    assert not calibration_runs.reached(budget("a"), math.nextafter(TARGET, 0))
+    assert budget("a").reached(TARGET)
+    assert not budget("a").reached(math.nextafter(TARGET, 0))
