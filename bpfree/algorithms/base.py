@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from bpfree.hyperparameters import HyperparameterSet
-from bpfree.workloads.networks import Block, Head, buffer, product
+from bpfree.workloads.networks import Block, Head, Pullback, buffer, product
 
 MakeOptimizer = Callable[..., Optimizer]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -219,11 +219,17 @@ class Projection(nn.Module):
 
     def forward(self, a: Tensor) -> Tensor:
         """Class scores (B, C)."""
-        return product(a.flatten(1), self.weight.T)
+        return product(a.flatten(1), self.weight)
 
-    def gradient(self, S_BC: Tensor, a: Tensor) -> None:
-        """Sets dM = Sᵀ a, S being the gradient of the loss with respect to the scores."""
-        torch.mm(S_BC.T, a.flatten(1), out=buffer(self.weight))
+    def vjp(self, a: Tensor, *, through: bool = False) -> tuple[Tensor, Pullback]:
+        """Scores, and the function that sets dM = Sᵀ a from their gradient S and returns da = S M if `through`."""
+        M, a_BN = self.weight, a.flatten(1)
+
+        def pullback(S_BC: Tensor) -> Tensor | None:
+            torch.mm(S_BC.T, a_BN, out=buffer(M))
+            return product(S_BC, M.T).view(a.shape) if through else None
+
+        return product(a_BN, M), pullback
 
 
 def one_hot(labels_B: Tensor, like_BC: Tensor) -> Tensor:

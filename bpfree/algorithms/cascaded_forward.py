@@ -138,7 +138,7 @@ class CascadedForward(LocalAlgorithm):
     def update(self, i: int, h_BN: Tensor, labels_B: Tensor) -> Tensor:
         """One update of predictor i. Returns its loss before it."""
         W = self.predictors[i]
-        o_BC: Tensor = W(h_BN)
+        o_BC, pullback = W.vjp(h_BN)
         if self.h.loss == "squared_error":
             Y_BC = one_hot(labels_B, o_BC)
             self.gather(i, h_BN, Y_BC)
@@ -151,7 +151,7 @@ class CascadedForward(LocalAlgorithm):
         else:
             loss = F.cross_entropy(o_BC, labels_B)
             S_BC = softmax_error(o_BC, labels_B)
-        W.gradient(S_BC, h_BN)
+        pullback(S_BC)
         self.advance(i, lambda: loss)
         return loss
 
@@ -186,7 +186,7 @@ class CascadedForward(LocalAlgorithm):
         e_BC = softmax_error(o_BC, labels_B)
         *hidden, (_, last) = pullbacks
         for B, (shape, pullback) in zip(self.B, hidden, strict=True):
-            pullback(product(e_BC, B).reshape(shape))
+            pullback(product(e_BC, B.T).view(shape))
         last(through_head(e_BC))
         loss = F.cross_entropy(o_BC, labels_B)
         self.advance(0, lambda: loss)

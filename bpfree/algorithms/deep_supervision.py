@@ -23,7 +23,6 @@ from torch.nn import functional as F
 
 from bpfree.algorithms.base import Algorithm, Projection, Stage, softmax_error
 from bpfree.hyperparameters import HyperparameterSet, LogUniform
-from bpfree.workloads.networks import product
 
 
 class DeepSupervision(Algorithm):
@@ -56,12 +55,11 @@ class DeepSupervision(Algorithm):
         for block, M in zip(self.blocks, self.projections, strict=True):
             a, pullback = block.vjp(a, through=block is not self.blocks[0])
             weight = 1.0 if block is self.blocks[-1] and not reads_head else w
-            G_BC = M(a)
+            G_BC, through_M = M.vjp(a, through=True)
             S_BC = weight * softmax_error(G_BC, labels_B)
-            M.gradient(S_BC, a)
             loss = loss + weight * F.cross_entropy(G_BC, labels_B)
             pullbacks.append(pullback)
-            errors.append(product(S_BC, M.weight).reshape(a.shape))
+            errors.append(through_M(S_BC))
         if reads_head:
             o_BC, pullback = self.head.vjp(a)
             da = pullback(softmax_error(o_BC, labels_B))

@@ -175,8 +175,8 @@ class ForwardForward(LocalAlgorithm):
 
     def update_readout(self, V: Projection, h: Tensor, labels_B: Tensor) -> Tensor:
         """One step of V by cross-entropy; returns the scores before it."""
-        scores_BC: Tensor = V(h)
-        V.gradient(softmax_error(scores_BC, labels_B), h)
+        scores_BC, pullback = V.vjp(h)
+        pullback(softmax_error(scores_BC, labels_B))
         self.advance(READOUT, lambda: F.cross_entropy(scores_BC, labels_B))
         return scores_BC
 

@@ -25,7 +25,6 @@ from torch.nn import functional as F
 
 from bpfree.algorithms.base import Cache, LocalAlgorithm, Projection, Schedule, mean_probability, softmax_error
 from bpfree.hyperparameters import HyperparameterSet
-from bpfree.workloads.networks import product
 
 
 class MonoForward(LocalAlgorithm):
@@ -56,10 +55,9 @@ class MonoForward(LocalAlgorithm):
         for i in self.stage.blocks:
             block, M = self.blocks[i], self.projections[i]
             a, pullback = block.vjp(a)
-            G_BC = M(a)
+            G_BC, through_M = M.vjp(a, through=True)
             S_BC = softmax_error(G_BC, labels_B)
-            M.gradient(S_BC, a)
-            pullback(product(S_BC, M.weight).reshape(a.shape))  # before M is updated: one loss for all gradients
+            pullback(through_M(S_BC))  # before M is updated: one loss for all gradients
             self.advance(i, partial(F.cross_entropy, G_BC, labels_B))
         return F.cross_entropy(G_BC, labels_B)
 

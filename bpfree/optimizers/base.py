@@ -70,9 +70,11 @@ class ForeachOptimizer(Optimizer):
         (group,) = self.param_groups
         return group
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update. Returns what the closure, if any, returns."""
+        if torch.is_grad_enabled():  # off already in an algorithm's step: the switch costs microseconds
+            with torch.no_grad():
+                return ForeachOptimizer.step(self, closure)  # not what a subclass may wrap around it
         loss = None
         if closure is not None:
             with torch.enable_grad():

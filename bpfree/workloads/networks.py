@@ -55,7 +55,7 @@ class DenseBlock(nn.Module):
             dz_BN = threshold_backward(da_BN, a_BN, 0, grad_input=da_BN)
             torch.mm(dz_BN.T, x_BD, out=buffer(W))
             torch.sum(dz_BN, 0, out=buffer(b))
-            return product(dz_BN, W) if through else None
+            return product(dz_BN, W.T) if through else None
 
         return a_BN, pullback
 
@@ -120,7 +120,7 @@ class Head(nn.Linear):
         def pullback(e_BC: Tensor) -> Tensor:
             torch.mm(e_BC.T, a.flatten(1), out=buffer(V))
             torch.sum(e_BC, 0, out=buffer(c))
-            return product(e_BC, V).reshape(a.shape)
+            return product(e_BC, V.T).view(a.shape)
 
         return affine(a.flatten(1), V, c), pullback
 
@@ -138,19 +138,20 @@ class Network:
 
 def affine(x_BD: Tensor, weight_ND: Tensor, bias_N: Tensor) -> Tensor:
     """x Wᵀ + b, shape (B, N), feature by feature in memory."""
-    return product(x_BD, weight_ND.T).add_(bias_N)  # addmm would copy b into place first, which takes longer
+    return product(x_BD, weight_ND).add_(bias_N)  # addmm would copy b into place first, which takes longer
 
 
-def product(left_BK: Tensor, right_KN: Tensor) -> Tensor:
-    """left · right, shape (B, N), feature by feature in memory."""
-    return (right_KN.T @ left_BK.T).T
+def product(x_BD: Tensor, weight_ND: Tensor) -> Tensor:
+    """x Wᵀ, shape (B, N), feature by feature in memory."""
+    return torch.mm(weight_ND, x_BD.T).T
 
 
 def buffer(parameter: Tensor) -> Tensor:
     """The gradient's memory, kept from step to step: to allocate megabytes anew costs as much as to fill them."""
-    if parameter.grad is None:
-        parameter.grad = torch.empty_like(parameter)
-    return parameter.grad
+    gradient = parameter.grad
+    if gradient is None:
+        gradient = parameter.grad = torch.empty_like(parameter)
+    return gradient
 
 
 def initialise(weight: Tensor) -> None:
