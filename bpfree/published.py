@@ -25,6 +25,7 @@ STUDY = "published"
 """What the imported runs are called as a study, and their folder."""
 DESCRIPTION = "The published runs of arXiv 2509.19063 and 2511.01061, as their job logs have them"
 BASELINE = "backprop"
+CLAIMS = Path(__file__).with_name("published_claims.toml")
 
 DATASETS = {"mnist": ("mnist", 50_000), "fashion_mnist": ("fashion", 54_000), "cifar10": ("cifar10", 45_000),
             "cifar100": ("cifar100", 45_000)}  # fmt: skip
@@ -272,6 +273,12 @@ def study_text(records: Sequence[Record]) -> str:
     ]
     entries = {"name": STUDY, "description": DESCRIPTION, "workloads": workloads, "algorithms": algorithms}
     lines = [f"{key} = {broken(value)}" for key, value in {**entries, "baseline": BASELINE}.items()]
+    claims = [
+        entry
+        for entry in tomllib.loads(CLAIMS.read_text(encoding="utf-8"))["claims"]
+        if (entry["workload"], entry["algorithm"]) in found
+    ]
+    lines += ["", *([f"claims = {broken(claims)}"] if claims else [])]
     return "\n".join([*lines, "", "[statistics]", "confidence = 0.95"]) + "\n"
 
 

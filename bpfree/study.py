@@ -15,6 +15,7 @@
     algorithms = ["backprop"]     # left out: all
     training = { patience = 10 }
     hyperparameters = { learning_rate = 2e-4 }
+    [[claims]]                    # what the report is to judge: the fields of `bpfree.claims.Claim`
 
 Reading and checking a file imports no torch.
 """
@@ -26,6 +27,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from bpfree import __version__
+from bpfree.claims import Claim
 from bpfree.records import Execution, LearningRateSchedule, Monitor, Restore, TrainingSettings, fingerprint
 from bpfree.sections import Measurement, Name, Section, distinct_seeds, read_as, seed_range
 from bpfree.targets import TARGETS
@@ -173,6 +175,7 @@ class Study(Section):
     measurement: Measurement = Measurement()
     statistics: Statistics = Statistics()
     overrides: list[Override] = []
+    claims: list[Claim] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -230,6 +233,8 @@ class Study(Section):
         for override in self.overrides:
             known(override.workloads, workloads, "overrides: names workload")
             known(override.algorithms, methods, "overrides: names")
+        for claim in self.claims:
+            self.may_claim(claim)
         if self.follows == self.name:
             raise ValueError("follows: a study cannot follow itself")
         for workload, algorithm, _ in self.cells:
@@ -241,6 +246,24 @@ class Study(Section):
             if training.epochs_per_stage and self.tuning and not self.tuning.max_epochs:
                 raise ValueError("tuning: with epochs_per_stage, max_epochs must say how many passes each trial gets")
         return self
+
+    def may_claim(self, claim: Claim) -> None:
+        """Refuse a claim about what the study does not compare.
+
+        Raises
+        ------
+        ValueError
+            Its workload or method does not take part, is the baseline, or is not told apart.
+        """
+        known([claim.workload], [entry.name for entry in self.workloads], "claims: names workload")
+        known([claim.algorithm], [entry.method for entry in self.algorithms], "claims: names")
+        if claim.algorithm == self.baseline:
+            raise ValueError(f"claims: {claim.algorithm} is the baseline, and a claim is about a method against it")
+        optimizers = [o for w, a, o in self.cells if (w, a.method) == (claim.workload, claim.algorithm)]
+        if not optimizers:
+            raise ValueError(f"claims: {claim.algorithm} does not take part on {claim.workload}")
+        if claim.optimizer not in (optimizers if claim.optimizer or len(optimizers) > 1 else [None]):
+            raise ValueError(f"claims: {claim.algorithm} needs its optimizer, one of {', '.join(optimizers)}")
 
     @property
     def cells(self) -> list[tuple[str, AlgorithmEntry, str]]:

@@ -1,6 +1,6 @@
 """The answer in plain sentences. Nothing is claimed that an interval does not show."""
 
-from bpfree.report import audit, form, reaching
+from bpfree.report import audit, claims, form, reaching
 from bpfree.report.summary import Method, Summary, Workload, imported
 from bpfree.statistics import Comparison
 
@@ -35,6 +35,8 @@ def sentences(summary: Summary) -> list[str]:
     elif qualities == {"absent"}:
         found.append("No energy was measured or modelled, so nothing is said of it.")
     done = sum(record.final for record in summary.records)
+    if text := claims.sentence(summary):
+        found.append(text)
     if done < summary.planned:
         found.append(f"The study is not finished: {done} of {summary.planned} final runs are done.")
     return found
