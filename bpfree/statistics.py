@@ -54,6 +54,8 @@ class Comparison:
     """Exact; only from eight pairs on, and never below `sign_flip_floor`."""
     n_baseline: int | None = None
     """The baseline's seeds if it is unpaired; None: paired."""
+    freedom: float | None = None
+    """Degrees of freedom of the t-interval; None where there is none."""
 
     @property
     def neutral(self) -> float:
@@ -128,6 +130,7 @@ def compare(d: NDArray[np.float64], kind: Kind, confidence: float) -> Comparison
         p=t_test(d),
         n=len(d),
         sign_flip_p=sign_flip(d) if len(d) >= SIGN_FLIP_SEEDS else None,
+        freedom=len(d) - 1 if len(d) > 1 else None,
     )
 
 
@@ -168,7 +171,7 @@ def welch_ratio(method: Values, baseline: Values, confidence: float = 0.95) -> C
 def compare_unpaired(a: NDArray[np.float64], b: NDArray[np.float64], kind: Kind, confidence: float) -> Comparison:
     """A comparison from two samples (logarithmic ones for a ratio), of variances that may differ."""
     d = float(a.mean() - b.mean())
-    half, p = welch(a, b, confidence)
+    half, p, freedom = welch(a, b, confidence)
     return Comparison(
         kind=kind,
         estimate=scaled(d, kind),
@@ -178,24 +181,30 @@ def compare_unpaired(a: NDArray[np.float64], b: NDArray[np.float64], kind: Kind,
         p=p,
         n=len(a),
         n_baseline=len(b),
+        freedom=freedom,
     )
 
 
-def welch(a: NDArray[np.float64], b: NDArray[np.float64], confidence: float) -> tuple[float | None, float | None]:
-    """Half the interval of the difference of means, and the two-sided p; None where a sample has fewer than two values.
+def welch(
+    a: NDArray[np.float64], b: NDArray[np.float64], confidence: float
+) -> tuple[float | None, float | None, float | None]:
+    """Half the interval of the difference of means, the two-sided p, and the degrees of freedom.
+
+    None where a sample has fewer than two values.
 
     se² = s²ₐ/nₐ + s²ᵦ/nᵦ, with se⁴ / ((s²ₐ/nₐ)²/(nₐ − 1) + (s²ᵦ/nᵦ)²/(nᵦ − 1)) degrees of freedom (Satterthwaite 1946).
     Two samples without any spread decide by themselves.
     """
     if len(a) < 2 or len(b) < 2:
-        return None, None
+        return None, None, None
     d, largest = abs(a.mean() - b.mean()), max(np.abs(a).max(), np.abs(b).max())
     if max(np.ptp(a), np.ptp(b)) <= 1e-10 * largest:  # equal but for rounding, where a t-statistic is noise
-        return 0.0, 1.0 if d <= 1e-10 * largest else 0.0
+        return 0.0, 1.0 if d <= 1e-10 * largest else 0.0, float(len(a) + len(b) - 2)
     of_a, of_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     share, se = of_a / (of_a + of_b), np.sqrt(of_a + of_b)
     freedom = 1 / (share**2 / (len(a) - 1) + (1 - share) ** 2 / (len(b) - 1))
-    return float(stats.t.ppf((1 + confidence) / 2, freedom) * se), float(2 * stats.t.sf(d / se, freedom))
+    half = float(stats.t.ppf((1 + confidence) / 2, freedom) * se)
+    return half, float(2 * stats.t.sf(d / se, freedom)), float(freedom)
 
 
 def sign_flip(d: NDArray[np.float64]) -> float:
@@ -208,6 +217,43 @@ def sign_flip(d: NDArray[np.float64]) -> float:
         signs = np.vstack([np.ones(n), drawn])
     sums = np.abs(signs @ d)
     return float((sums >= sums[0] * (1 - 1e-12)).mean())
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided tests of a difference against a margin (Schuirmann 1987), at level α = 1 − confidence.
+
+    Equivalence is shown exactly where the interval at 1 − 2α lies within ± margin.
+    """
+
+    margin: float
+    low: float | None
+    high: float | None
+    """The interval at 1 − 2α."""
+    p: float | None
+    """The larger of the two one-sided p-values."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether both tests reject."""
+        return self.low is not None and self.high is not None and -self.margin < self.low and self.high < self.margin
+
+
+def equivalence(c: Comparison | None, margin: float) -> Equivalence | None:
+    """Of a difference, at its own level; None where there is no difference.
+
+    The standard error follows from the interval and its degrees of freedom, be it paired or Welch's.
+    """
+    if c is None or c.kind != "difference":
+        return None
+    if c.low is None or c.freedom is None:
+        return Equivalence(margin, None, None, None)
+    half = c.estimate - c.low
+    se = half / stats.t.ppf((1 + c.confidence) / 2, c.freedom)
+    narrow = se * stats.t.ppf(c.confidence, c.freedom)
+    room = margin - abs(c.estimate)
+    p = float(stats.t.sf(room / se, c.freedom)) if se else float(room <= 0)
+    return Equivalence(margin, float(c.estimate - narrow), float(c.estimate + narrow), p)
 
 
 def holm_levels(p_values: Sequence[float | None], confidence: float = 0.95) -> list[float]:

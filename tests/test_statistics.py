@@ -12,6 +12,7 @@ from scipy import stats
 from bpfree.statistics import (
     by_seed,
     difference,
+    equivalence,
     holm_levels,
     mean_interval,
     ratio,
@@ -302,3 +303,44 @@ def test_two_samples_without_spread_decide_by_themselves(compare):
     varied = compare({0: 12.0, 1: 13.0}, seven)
     assert varied.low < varied.estimate < varied.high
     assert 0 < varied.p < 1
+
+
+@pytest.mark.parametrize("margin", [0.005, 0.02, 0.03])
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+def test_equivalence_is_two_one_sided_tests(margin, confidence):
+    d = np.array([METHOD[s] - BASE[s] for s in BASE])
+    found = equivalence(difference(METHOD, BASE, confidence), margin)
+    lower = stats.ttest_1samp(d, -margin, alternative="greater").pvalue
+    upper = stats.ttest_1samp(d, margin, alternative="less").pvalue
+    assert found.p == pytest.approx(max(lower, upper))
+    assert found.shown == (found.p < 1 - confidence)
+    expected = stats.ttest_1samp(d, 0).confidence_interval(2 * confidence - 1)
+    assert (found.low, found.high) == pytest.approx(tuple(expected))
+
+
+def test_equivalence_of_unpaired_samples_is_welchs():
+    found = equivalence(welch_difference(METHOD, BASE), 0.05)
+    a, b = np.array(list(METHOD.values())), np.array(list(BASE.values()))
+    lower = stats.ttest_ind(a + 0.05, b, equal_var=False, alternative="greater").pvalue
+    upper = stats.ttest_ind(a - 0.05, b, equal_var=False, alternative="less").pvalue
+    assert found.p == pytest.approx(max(lower, upper))
+
+
+def test_equivalence_needs_an_interval_and_a_difference():
+    assert not equivalence(difference({0: 1.0}, {0: 1.0}), 0.1).shown
+    assert equivalence(ratio(METHOD, BASE), 0.1) is None
+
+
+@given(pairs, st.floats(0.01, 100))
+def test_scaling_joules_leaves_ratios_alone(values, factor):
+    a, b = values
+    scaled = ratio({s: factor * x for s, x in a.items()}, {s: factor * x for s, x in b.items()})
+    assert scaled.estimate == pytest.approx(ratio(a, b).estimate, rel=1e-6)
+
+
+@given(pairs, st.randoms())
+def test_the_order_of_seeds_does_not_matter(values, random):
+    def mixed(x):
+        return dict(random.sample(list(x.items()), len(x)))
+
+    assert difference(mixed(values[0]), mixed(values[1])) == difference(*values)

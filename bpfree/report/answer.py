@@ -2,7 +2,7 @@
 
 from bpfree.report import audit, claims, form, reaching
 from bpfree.report.summary import Method, Summary, Workload, imported
-from bpfree.statistics import Comparison
+from bpfree.statistics import equivalence
 
 SMALL_SAMPLE = 8
 
@@ -83,11 +83,6 @@ def incomplete(method: Method) -> str | None:
     return f"Of {name}’s {len(method.records)} runs {how}; its figures are of the other {len(method.completed)}."
 
 
-def within(c: Comparison, margin: float) -> bool:
-    """Whether the whole interval lies within the study's equivalence margin."""
-    return c.low is not None and c.high is not None and -margin < c.low and c.high < margin
-
-
 def against(method: Method, workload: Workload, margin: float | None) -> str:
     """One method against the baseline."""
     c, e = method.accuracy_difference, method.energy_ratio
@@ -100,7 +95,8 @@ def against(method: Method, workload: Workload, margin: float | None) -> str:
         "lower": f"is less accurate than {base}",
         "no difference shown": f"shows no difference in accuracy to {base}",
     }[c.verdict]
-    if margin is not None and within(c, margin):
+    shown = None if margin is None else equivalence(c, margin)
+    if margin is not None and shown is not None and shown.shown:
         what = f"is as accurate as {base}, within {100 * margin:g} points"
     text = f"{name} {what} ({estimate} points; {bounds})"
     if e is None:

@@ -2,8 +2,8 @@
 
 A claim is *supported* where the whole interval lies inside its bound, *contradicted* where it lies wholly outside, else
 *not shown*. One made at equal accuracy needs both: the accuracy's interval above minus the margin. Accuracy differences
-and energy ratios are judged by their intervals of the study's family, all else at the study's confidence. Energy that is
-modelled tests nothing.
+and energy ratios are judged by their intervals of the study's family, all else at the study's confidence. Energy
+that is modelled tests nothing.
 """
 
 from collections.abc import Callable

@@ -65,6 +65,13 @@ def points(c: Comparison | None) -> tuple[str, str]:
     return signed(c.estimate), f"{signed(c.low)} to {signed(c.high)}"
 
 
+def interval_of_points(x: Interval) -> tuple[str, str]:
+    """A mean difference in percentage points with its interval."""
+    if x.low is None or x.high is None:
+        return signed(x.estimate), "one seed: no interval"
+    return signed(x.estimate), f"{signed(x.low)} to {signed(x.high)}"
+
+
 def signed(fraction: float) -> str:
     """A difference of fractions in percentage points, with its sign."""
     return f"{100 * fraction:+.2f}".replace("-", "−")

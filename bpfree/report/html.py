@@ -16,6 +16,7 @@ from bpfree.report import (
     figures,
     form,
     grid,
+    over_workloads,
     protocol,
     provenance,
     quantities,
@@ -24,7 +25,7 @@ from bpfree.report import (
 )
 from bpfree.report.summary import Method, Summary, Workload, imported, summarise
 from bpfree.results import ResultsFolder
-from bpfree.statistics import SIGN_FLIP_SEEDS
+from bpfree.statistics import SIGN_FLIP_SEEDS, Comparison, equivalence
 
 
 def build_report(results: Path | ResultsFolder, output: Path) -> Path:
@@ -41,13 +42,13 @@ def build_report(results: Path | ResultsFolder, output: Path) -> Path:
         return calibration.write(folder, target)
     summary = summarise(folder.path)
     drawn = figures.all_figures(summary)
-    for _, group in drawn:
-        for figure in group:
-            target.write_text(f"figures/{figure.name}.svg", figure.standalone)
-    return target.write_text("index.html", page(summary, drawn))
+    overall = over_workloads.figure(summary)
+    for figure in [*overall, *(figure for _, group in drawn for figure in group)]:
+        target.write_text(f"figures/{figure.name}.svg", figure.standalone)
+    return target.write_text("index.html", page(summary, drawn, overall))
 
 
-def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]]) -> str:
+def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]], overall: list[drawing.Figure]) -> str:
     """The HTML text."""
     series = {form.title(m.name): v for w in summary.workloads for m, v in zip(w.methods, variables(w), strict=True)}
     return templates.render(
@@ -61,7 +62,10 @@ def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]]) -
         claims=claims.rows(summary),
         confidence=f"{summary.confidence:.0%}",
         sign_flip_seeds=SIGN_FLIP_SEEDS,
-        sections=[section(workload, group, summary.confidence) for workload, group in drawn],
+        over_workloads=over_workloads.rows(summary),
+        profiles=overall,
+        margin=summary.study.get("statistics", {}).get("equivalence_margin"),
+        sections=[section(workload, group, summary) for workload, group in drawn],
         runs=[run_row(record) for record in sorted(summary.records, key=provenance.order)],
         meters=provenance.meters(summary.records),
         devices=devices.rows(summary),
@@ -81,11 +85,12 @@ def variables(workload: Workload) -> list[str]:
     return [drawing.THEMED[table[m.name]] for m in workload.methods]
 
 
-def section(workload: Workload, group: list[drawing.Figure], confidence: float) -> dict[str, Any]:
+def section(workload: Workload, group: list[drawing.Figure], summary: Summary) -> dict[str, Any]:
     """Everything about one workload."""
     unit, per_joule = form.energy_unit(m.joules.estimate for m in workload.methods if m.joules)
     mass = form.mass_unit(m.co2e_grams.estimate for m in workload.methods if m.co2e_grams)
-    comparisons = [row for m in workload.methods for row in comparison_rows(m)]
+    margin = summary.study.get("statistics", {}).get("equivalence_margin")
+    comparisons = [row for m in workload.methods for row in comparison_rows(m, margin)]
     return {
         "name": workload.name,
         "quality": workload.quality,
@@ -103,7 +108,7 @@ def section(workload: Workload, group: list[drawing.Figure], confidence: float) 
         "grid": grid.grid(workload),
         "tuning": [tuning_row(m) for m in workload.methods if m.tuned],
         "target": None if workload.target is None else form.percent(workload.target.value),
-        "reaching": reaching.rows(workload, confidence, per_joule),
+        "reaching": reaching.rows(workload, summary.confidence, per_joule),
         "ledger": [ledger_row(m) for m in workload.methods],
         "baseline": form.title(workload.baseline.name) if workload.baseline else None,
     }
@@ -126,7 +131,7 @@ def result_row(m: Method, per_joule: float, per_gram: float) -> dict[str, Any]:
     }
 
 
-def comparison_rows(m: Method) -> list[dict[str, str]]:
+def comparison_rows(m: Method, margin: float | None) -> list[dict[str, str]]:
     """A method's members of the family that Holm's procedure holds to the study's level together."""
     members = (
         ("test accuracy, points", m.accuracy_difference, form.points),
@@ -141,6 +146,7 @@ def comparison_rows(m: Method) -> list[dict[str, str]]:
             "level": form.level(c.confidence),
             "pairs": str(c.n) if c.n_baseline is None else f"{c.n} and {c.n_baseline}",
             "verdict": c.verdict,
+            "equivalence": equivalence_text(c, margin),
             "p": ""
             if c.sign_flip_p is None
             else f"{form.digits(c.sign_flip_p, 2)} (floor {form.digits(c.sign_flip_floor, 2)})",
@@ -148,6 +154,15 @@ def comparison_rows(m: Method) -> list[dict[str, str]]:
         for what, c, printed in members
         if c is not None
     ]
+
+
+def equivalence_text(c: Comparison, margin: float | None) -> str:
+    """The outcome of the two one-sided tests, and the interval that decides it."""
+    found = None if margin is None else equivalence(c, margin)
+    if found is None or found.low is None or found.high is None:
+        return form.ABSENT
+    interval = f"{form.signed(found.low)} to {form.signed(found.high)}"
+    return f"{'shown' if found.shown else 'not shown'} ({interval})"
 
 
 def tuning_row(m: Method) -> dict[str, Any]:

@@ -231,13 +231,15 @@ def cells(html, heading):
 
 def test_each_comparison_has_its_level(html):
     head, *rows = cells(html, "Each comparison, and at what level")
-    assert head == ["method", "of", "estimate", "interval", "level", "pairs", "shown"]
+    assert head == ["method", "of", "estimate", "interval", "level", "pairs", "shown", "equivalence within 0.5 points"]
     assert [row[0] for row in rows] == ["Forward-Forward"] * 2 + ["Cascaded-Forward"] * 2 + ["Mono-Forward"] * 2
     levels = sorted(float(row[4].split()[0]) for row in rows)
     assert levels[-1] == pytest.approx(100 - 5 / 6, abs=0.01)
     assert levels[0] >= 95
     assert {row[5] for row in rows} == {"5"}
     assert {row[6] for row in rows} <= {"lower", "higher", "no difference shown"}
+    assert all(row[7] == "–" for row in rows if row[1] == "energy ratio")
+    assert all(re.match(r"(not )?shown \(.* to .*\)$", row[7]) for row in rows if row[1] != "energy ratio")
     assert "No p-value is given" in Page(html).text
 
 
