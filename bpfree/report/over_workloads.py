@@ -105,6 +105,6 @@ def figure(summary: Summary) -> list[Figure]:
     ).properties(width=WIDTH, height=HEIGHT)
     caption = (
         "For each number of points the share of runs, each workload counting alike, whose accuracy exceeds the "
-        "baseline’s with the same seed by at least so much. Higher is better; at 0 it is the share no worse than the baseline."
+        "baseline’s with the same seed by at least so much. Higher is better; at 0 it is the share that is no worse."
     )
     return [render("profile-over-workloads", "Performance profile over workloads", caption, encoded)]
