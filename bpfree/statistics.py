@@ -8,6 +8,7 @@ the level that Holm's step-down procedure gives each (Holm 1979).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Literal
 
@@ -209,14 +210,17 @@ def welch(
 
 def sign_flip(d: NDArray[np.float64]) -> float:
     """Exact two-sided p of the sign-flip test of zero mean: all 2ⁿ signs where n ≤ 16, else 65,536 random ones."""
-    n = len(d)
-    if n <= 16:
-        signs = np.array(list(product((1.0, -1.0), repeat=n)))
-    else:
-        drawn = np.random.default_rng(0).choice((1.0, -1.0), size=(2**16 - 1, n))
-        signs = np.vstack([np.ones(n), drawn])
-    sums = np.abs(signs @ d)
+    sums = np.abs(sign_patterns(len(d)) @ d)
     return float((sums >= sums[0] * (1 - 1e-12)).mean())
+
+
+@lru_cache(maxsize=2)  # they are drawn once for all comparisons of a study, which have as many pairs
+def sign_patterns(n: int) -> NDArray[np.float64]:
+    """Signs of n differences, a pattern a row; the first leaves all as they are."""
+    if n <= 16:
+        return np.array(list(product((1.0, -1.0), repeat=n)))
+    drawn = np.random.default_rng(0).choice((1.0, -1.0), size=(2**16 - 1, n))
+    return np.vstack([np.ones(n), drawn])
 
 
 @dataclass(frozen=True)

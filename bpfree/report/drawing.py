@@ -89,10 +89,9 @@ def render(name: str, title: str, caption: str, chart: Any) -> Figure:
 
 def unique(svg: str, name: str) -> str:
     """Clipping areas named after their figure: the renderer numbers them through, over all that a process draws."""
-    found = list(dict.fromkeys(re.findall(r'id="(clip\d+)"', svg)))
-    for i, old in enumerate(found):
-        svg = re.sub(rf"\b{old}\b", f"{name}-{i}", svg)
-    return svg
+    found = dict.fromkeys(re.findall(r'id="(clip\d+)"', svg))
+    names = {old: f"{name}-{i}" for i, old in enumerate(found)}
+    return re.sub(r"\bclip\d+\b", lambda match: names.get(match.group(), match.group()), svg)
 
 
 def inline(svg: str, title: str) -> str:
