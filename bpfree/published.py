@@ -19,7 +19,7 @@ from bpfree.errors import RequestError
 from bpfree.records import Cost, MeasurementSettings, Metrics, Phase, Reading, Record, RunSpec, TrainingSettings
 from bpfree.results import ResultsFolder
 from bpfree.study import Study
-from bpfree.toml import toml_value
+from bpfree.toml import broken_value
 
 STUDY = "published"
 """What the imported runs are called as a study, and their folder."""
@@ -272,18 +272,12 @@ def study_text(records: Sequence[Record]) -> str:
         if method in taking_part
     ]
     entries = {"name": STUDY, "description": DESCRIPTION, "workloads": workloads, "algorithms": algorithms}
-    lines = [f"{key} = {broken(value)}" for key, value in {**entries, "baseline": BASELINE}.items()]
+    lines = [f"{key} = {broken_value(value)}" for key, value in {**entries, "baseline": BASELINE}.items()]
     claims = [
         entry
         for entry in tomllib.loads(CLAIMS.read_text(encoding="utf-8"))["claims"]
         if (entry["workload"], entry["algorithm"]) in found
     ]
-    lines += ["", *([f"claims = {broken(claims)}"] if claims else [])]
+    lines += ["", *([f"claims = {broken_value(claims)}"] if claims else [])]
     return "\n".join([*lines, "", "[statistics]", "confidence = 0.95"]) + "\n"
 
-
-def broken(value: Any) -> str:
-    """A value in TOML, a list with one item a line."""
-    if isinstance(value, list):
-        return "[\n" + "".join(f"    {toml_value(item)},\n" for item in value) + "]"
-    return toml_value(value)

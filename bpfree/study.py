@@ -31,7 +31,7 @@ from bpfree.claims import Claim
 from bpfree.records import Execution, LearningRateSchedule, Monitor, Restore, TrainingSettings, fingerprint
 from bpfree.sections import Measurement, Name, Section, distinct_seeds, read_as, seed_range
 from bpfree.targets import TARGETS
-from bpfree.toml import toml_value
+from bpfree.toml import broken_value, toml_value
 
 Sampler = Literal["tpe", "gp", "random", "qmc"]
 SAMPLERS: tuple[str, ...] = get_args(Sampler)
@@ -336,7 +336,7 @@ def to_toml(study: Study) -> str:
     for part in ("workloads", "algorithms"):
         body[part] = [entry["name"] if list(entry) == ["name"] else entry for entry in body[part]]
     tables = {key: body.pop(key) for key in list(body) if isinstance(body[key], dict)}
-    lines = [f"{key} = {toml_value(value)}" for key, value in body.items()]
+    lines = [f"{key} = {broken_value(value)}" for key, value in body.items()]
     for name, table in tables.items():
         lines += ["", f"[{name}]", *(f"{key} = {toml_value(value)}" for key, value in table.items())]
     return "\n".join(lines) + "\n"

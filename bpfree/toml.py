@@ -37,3 +37,10 @@ def toml_value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def broken_value(value: Any) -> str:
+    """As `toml_value`, but a list of tables has one a line."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return "[\n" + "".join(f"    {toml_value(item)},\n" for item in value) + "]"
+    return toml_value(value)
