@@ -16,10 +16,15 @@ def render(template: str, **values: Any) -> str:
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    return environment.get_template(template).render(style=style(), **values)
+    return environment.get_template(template).render(style=style(), script=script(), **values)
 
 
 def style() -> str:
     """The style sheet, with the light theme's series colours put in."""
     colours = "; ".join(f"{variable}: {colour}" for _, variable, colour in drawing.SERIES)
     return (HERE / "style.css").read_text().replace("/* series */", f"{colours};")
+
+
+def script() -> str:
+    """What makes the tables of runs sortable; the pages are whole without it."""
+    return (HERE / "runs.js").read_text()

@@ -111,7 +111,7 @@ def test_nothing_is_requested_and_nothing_complains(browser, page):
     assert page in asked
     assert [address for address in asked if address != page and not address.startswith("data:")] == []
     assert browser.get_log("browser") == []
-    assert browser.execute_script("return document.scripts.length") == 0
+    assert browser.execute_script("return document.scripts.length") == 1
 
 
 @pytest.mark.parametrize("width", [320, 390, 1200])

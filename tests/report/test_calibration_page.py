@@ -276,7 +276,7 @@ def test_names_from_outside_are_escaped(tmp_path):
         maker.method(name, naive=took, calibrated=took, table={NAIVE: took, "1": took, "2": took})
     html = built(maker.write(name=EVIL, description=EVIL), tmp_path / "out" / "report")
     page = Page(html)
-    assert "script" not in {tag for tag, _ in page.tags}
+    assert [tag for tag, _ in page.tags].count("script") == 1
     assert EVIL not in html
     assert page.text.count(EVIL) > 20
     assert {p.relative_to(tmp_path).parts[0] for p in tmp_path.iterdir()} == {"results", "out"}
