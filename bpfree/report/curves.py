@@ -1,4 +1,4 @@
-"""Learning curves: a thin line a seed, a thick one for their mean, over epochs and over joules."""
+"""Learning curves: a thin line a seed, a thick one for their mean, over epochs, seconds and joules."""
 
 from collections.abc import Callable, Sequence
 from statistics import fmean as mean
@@ -28,6 +28,17 @@ def curves_by_epoch(workload: Workload) -> Figure | None:
         "block by block starts anew with each block; the lowest twentieth of the values is cut off.",
         lambda _, e: e.epoch,
         alt.X("x:Q", title="passes over the training set", axis=alt.Axis(tickMinStep=1, format="d")),
+    )  # fmt: skip
+
+
+def curves_by_seconds(workload: Workload) -> Figure | None:
+    """Learning curves over time."""
+    return curves(
+        workload, "curves-by-seconds", "Learning curves by time",
+        "The same runs over the seconds since the first step, validation included. Further left at the same height is "
+        "faster.",
+        lambda _, e: e.seconds,
+        alt.X("x:Q", title="seconds so far", axis=alt.Axis(format="~s")),
     )  # fmt: skip
 
 

@@ -7,10 +7,11 @@ import altair as alt
 
 from bpfree.records import Phase, Reading, Record
 from bpfree.report import form
-from bpfree.report.curves import curves_by_epoch, curves_by_joules
+from bpfree.report.curves import curves_by_epoch, curves_by_joules, curves_by_seconds
 from bpfree.report.decomposition import waterfall
-from bpfree.report.drawing import HEIGHT, INK, PAPER, WIDTH, Figure, render, scale
-from bpfree.report.quantities import accuracy_of, joules_of
+from bpfree.report.drawing import INK, PAPER, WIDTH, Figure, render, scale
+from bpfree.report.energy_to_accuracy import energy_to_accuracy
+from bpfree.report.front import accuracy_energy
 from bpfree.report.summary import Method, Summary, Workload
 
 NAMES_WIDTH, LETTER_WIDTH = 130, 7.6
@@ -22,71 +23,15 @@ TONES = {"train": 1.0, "validate": 0.66, "setup": 0.36, "idle": 0.24, "test": 0.
 def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
     """The figures of every workload, those left out that have nothing to show or would compare unlike energies."""
     makers: Sequence[Callable[[Workload], Figure | None]] = (
-        accuracy_energy, waterfall, curves_by_epoch, curves_by_joules, energy_by_phase, tuning_cost
+        accuracy_energy, energy_to_accuracy, waterfall, curves_by_epoch, curves_by_seconds, curves_by_joules,
+        energy_by_phase, tuning_cost,
     )  # fmt: skip
+    without_energy = (curves_by_epoch, curves_by_seconds)
     found = []
     for w in summary.workloads:
-        suitable = makers if w.quality in ("measured", "modelled") else (curves_by_epoch,)
+        suitable = makers if w.quality in ("measured", "modelled") else without_energy
         found.append((w, [figure for make in suitable if (figure := make(w)) is not None]))
     return found
-
-
-def accuracy_energy(workload: Workload) -> Figure | None:
-    """Test accuracy against joules of training: seeds as dots, means with intervals."""
-    methods = [m for m in workload.methods if m.accuracy and m.joules]
-    if not methods:
-        return None
-    dots: list[dict[str, Any]] = [
-        {"method": form.title(m.name), "joules": joules, "accuracy": 100 * accuracy}
-        for m in methods
-        for r in m.completed
-        if (joules := joules_of(r)) and (accuracy := accuracy_of(r)) is not None
-    ]
-    means = [mean_row(m) for m in methods]
-    # A wide interval may reach below zero, which a logarithmic axis cannot show.
-    floor = min(row["joules"] for row in dots) / 2
-    for row in means:
-        row["left"] = max(row["left"], floor)
-    title = f"training energy in J ({workload.quality}), log scale"
-    x = alt.X("joules:Q", title=title, axis=alt.Axis(tickCount=5, format="~s"))
-    x = x.scale(type="log", nice=False, padding=16)
-    y = alt.Y("accuracy:Q", title="test accuracy in %", scale=alt.Scale(zero=False, padding=12))
-    colour = scale(methods)
-    seeds = alt.Chart(alt.Data(values=dots)).mark_circle(size=28, opacity=0.45).encode(x=x, y=y, color=colour)
-    base = alt.Chart(alt.Data(values=means))
-    point = base.mark_point(size=130, filled=True, opacity=1, stroke=PAPER[0], strokeWidth=1.5)
-    chart = alt.layer(
-        seeds,
-        base.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour),
-        base.mark_rule(strokeWidth=2).encode(x="left:Q", x2="right:Q", y=y, color=colour),
-        point.encode(x=x, y=y, color=colour),
-    )
-    return render(
-        f"{workload.name}-accuracy-energy",
-        "Accuracy against energy",
-        "Up and to the left is better. Small dots are seeds; large ones their means, with the interval of each mean.",
-        chart.properties(width=WIDTH, height=HEIGHT),
-    )
-
-
-def mean_row(m: Method) -> dict[str, Any]:
-    """A method's mean and the ends of its intervals; a single seed has none."""
-    assert m.accuracy
-    assert m.joules
-    a, j = m.accuracy, m.joules
-
-    def end(value: float | None, estimate: float) -> float:
-        return estimate if value is None else value
-
-    return {
-        "method": form.title(m.name),
-        "joules": j.estimate,
-        "accuracy": 100 * a.estimate,
-        "low": 100 * end(a.low, a.estimate),
-        "high": 100 * end(a.high, a.estimate),
-        "left": end(j.low, j.estimate),
-        "right": end(j.high, j.estimate),
-    }
 
 
 def phase_joules(record: Record, phase: Phase) -> float | None:

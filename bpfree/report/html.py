@@ -13,6 +13,7 @@ from bpfree.report import (
     decomposition,
     devices,
     drawing,
+    energy_to_accuracy,
     figures,
     form,
     grid,
@@ -109,6 +110,8 @@ def section(workload: Workload, group: list[drawing.Figure], summary: Summary) -
         "tuning": [tuning_row(m) for m in workload.methods if m.tuned],
         "target": None if workload.target is None else form.percent(workload.target.value),
         "reaching": reaching.rows(workload, summary.confidence, per_joule),
+        "levels": energy_to_accuracy.levels(workload),
+        "to_levels": energy_to_accuracy.rows(workload, summary.confidence, per_joule),
         "ledger": [ledger_row(m) for m in workload.methods],
         "baseline": form.title(workload.baseline.name) if workload.baseline else None,
     }

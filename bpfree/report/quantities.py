@@ -1,5 +1,7 @@
 """What a record says, as single figures: None where it does not say it, or where it may not enter a claim."""
 
+from collections.abc import Iterator
+
 from bpfree.records import Evaluation, Record
 from bpfree.targets import Target
 
@@ -82,7 +84,12 @@ def joules_per_flop(record: Record) -> float | None:
     return joules / flops if joules is not None and flops else None
 
 
+def own_evaluations(record: Record) -> Iterator[Evaluation]:
+    """The evaluations by the method's own prediction: a stage may predict by something else meanwhile."""
+    own = {stage.name for stage in record.stages if stage.predicts}
+    return (e for e in record.history if e.stage in own)
+
+
 def arrival(record: Record, target: Target) -> Evaluation | None:
     """The first evaluation that reaches the target, by the method's own prediction."""
-    own = {stage.name for stage in record.stages if stage.predicts}
-    return next((e for e in record.history if e.stage in own and target.reached(e.validation_metric)), None)
+    return next((e for e in own_evaluations(record) if target.reached(e.validation_metric)), None)

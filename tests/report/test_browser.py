@@ -88,8 +88,9 @@ def test_every_figure_is_drawn(browser, emulate):
     emulate()
     figures = browser.execute_script(FIGURES)
     assert [f["title"] for f in figures] == [
-        "Accuracy against energy", "Where the energy difference comes from", "Learning curves by epoch",
-        "Learning curves by energy", "Energy by phase", "Energy of tuning",
+        "Accuracy against energy", "Energy to each accuracy", "Where the energy difference comes from",
+        "Learning curves by epoch", "Learning curves by time", "Learning curves by energy",
+        "Energy by phase", "Energy of tuning",
     ]  # fmt: skip
     least = {
         "Accuracy against energy": 20 + 3 * 4, "Where the energy difference comes from": 3 * (4 + 4 + 1),

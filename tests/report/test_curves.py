@@ -34,3 +34,11 @@ def test_a_runs_curve_is_its_history_in_per_cent(made):
     assert list(found) == [e.epoch for e in record.history]
     assert found[1] == (record.history[0].joules, pytest.approx(100 * record.history[0].validation_metric))
     assert curves.curve(record, lambda _, e: None) == {}
+
+
+def test_curves_by_time_are_over_the_seconds_of_the_history(made):
+    (workload,) = summarise(made(seeds=1)).workloads
+    record = workload.methods[0].completed[0]
+    found = curves.curve(record, lambda _, e: e.seconds)
+    assert [x for x, _ in found.values()] == [e.seconds for e in record.history]
+    assert curves.curves_by_seconds(workload).title == "Learning curves by time"
