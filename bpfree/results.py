@@ -101,6 +101,10 @@ class ResultsFolder:
         """Where the record of a run is kept."""
         return self.path / "runs" / run_id / "record.json"
 
+    def trace_path(self, run_id: str) -> Path:
+        """Where the samples of a run's GPU are kept, where there are any."""
+        return self.record_path(run_id).with_name("power.csv.gz")
+
     def has(self, run_id: str) -> bool:
         """Whether there is a record of a run."""
         return self.record_path(run_id).is_file()

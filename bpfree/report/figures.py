@@ -12,7 +12,9 @@ from bpfree.report.decomposition import waterfall
 from bpfree.report.drawing import INK, PAPER, WIDTH, Figure, render, scale
 from bpfree.report.energy_to_accuracy import energy_to_accuracy
 from bpfree.report.front import accuracy_energy
+from bpfree.report.power_trace import power_trace
 from bpfree.report.summary import Method, Summary, Workload
+from bpfree.results import ResultsFolder
 
 NAMES_WIDTH, LETTER_WIDTH = 130, 7.6
 """Room for the methods' names beside bars, at least and for each letter, whatever font the page is shown in."""
@@ -27,10 +29,12 @@ def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
         energy_by_phase, tuning_cost,
     )  # fmt: skip
     without_energy = (curves_by_epoch, curves_by_seconds)
+    folder = ResultsFolder(summary.folder)
     found = []
     for w in summary.workloads:
         suitable = makers if w.quality in ("measured", "modelled") else without_energy
-        found.append((w, [figure for make in suitable if (figure := make(w)) is not None]))
+        drawn = [*(make(w) for make in suitable), power_trace(w, folder)]
+        found.append((w, [figure for figure in drawn if figure is not None]))
     return found
 
 
