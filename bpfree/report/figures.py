@@ -14,6 +14,7 @@ from bpfree.report.energy_to_accuracy import energy_to_accuracy
 from bpfree.report.front import accuracy_energy
 from bpfree.report.power_trace import power_trace
 from bpfree.report.summary import Method, Summary, Workload
+from bpfree.report.why import losses_by_epoch
 from bpfree.results import ResultsFolder
 
 NAMES_WIDTH, LETTER_WIDTH = 130, 7.6
@@ -26,9 +27,9 @@ def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
     """The figures of every workload, those left out that have nothing to show or would compare unlike energies."""
     makers: Sequence[Callable[[Workload], Figure | None]] = (
         accuracy_energy, energy_to_accuracy, waterfall, curves_by_epoch, curves_by_seconds, curves_by_joules,
-        energy_by_phase, tuning_cost,
+        losses_by_epoch, energy_by_phase, tuning_cost,
     )  # fmt: skip
-    without_energy = (curves_by_epoch, curves_by_seconds)
+    without_energy = (curves_by_epoch, curves_by_seconds, losses_by_epoch)
     folder = ResultsFolder(summary.folder)
     found = []
     for w in summary.workloads:

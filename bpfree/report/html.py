@@ -23,6 +23,7 @@ from bpfree.report import (
     quantities,
     reaching,
     templates,
+    why,
 )
 from bpfree.report.summary import Method, Summary, Workload, imported, summarise
 from bpfree.results import ResultsFolder
@@ -112,6 +113,7 @@ def section(workload: Workload, group: list[drawing.Figure], summary: Summary) -
         "reaching": reaching.rows(workload, summary.confidence, per_joule),
         "levels": energy_to_accuracy.levels(workload),
         "to_levels": energy_to_accuracy.rows(workload, summary.confidence, per_joule),
+        "why": why.section(workload, summary.confidence),
         "ledger": [ledger_row(m) for m in workload.methods],
         "baseline": form.title(workload.baseline.name) if workload.baseline else None,
     }

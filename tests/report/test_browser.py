@@ -89,7 +89,7 @@ def test_every_figure_is_drawn(browser, emulate):
     figures = browser.execute_script(FIGURES)
     assert [f["title"] for f in figures] == [
         "Accuracy against energy", "Energy to each accuracy", "Where the energy difference comes from",
-        "Learning curves by epoch", "Learning curves by time", "Learning curves by energy",
+        "Learning curves by epoch", "Learning curves by time", "Learning curves by energy", "Validation loss by epoch",
         "Energy by phase", "Energy of tuning",
     ]  # fmt: skip
     least = {

@@ -18,7 +18,7 @@ EVIL = "<script>alert(1)</script>"
 METHODS = ["backprop", "forward_forward", "cascaded_forward", "mono_forward"]
 NAMES = [
     "accuracy-energy", "curves-by-epoch", "curves-by-joules", "curves-by-seconds", "decomposition", "energy-by-phase",
-    "energy-to-accuracy", "tuning-cost",
+    "energy-to-accuracy", "losses-by-epoch", "tuning-cost",
 ]  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_tuning_of_another_quality_is_not_added(made, tmp_path):
 def test_unresolved_joules_enter_no_figure(made, tmp_path):
     html = built(made(quality="unresolved"), tmp_path / "report")
     names = sorted(p.stem.removeprefix("digits-mlp-") for p in (tmp_path / "report" / "figures").iterdir())
-    assert names == ["curves-by-epoch", "curves-by-seconds"]
+    assert names == ["curves-by-epoch", "curves-by-seconds", "losses-by-epoch"]
     assert tags_of_quality(html) == {"absent", "unresolved"}
 
 
