@@ -280,4 +280,3 @@ def study_text(records: Sequence[Record]) -> str:
     ]
     lines += ["", *([f"claims = {broken_value(claims)}"] if claims else [])]
     return "\n".join([*lines, "", "[statistics]", "confidence = 0.95"]) + "\n"
-

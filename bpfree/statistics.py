@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -80,8 +81,10 @@ class Comparison:
 
 def by_seed(pairs: Sequence[tuple[int, float]]) -> dict[int, float]:
     """One value a seed: repeats of a seed are no replication, so they are averaged first."""
-    seeds = {seed for seed, _ in pairs}
-    return {seed: float(np.mean([value for s, value in pairs if s == seed])) for seed in sorted(seeds)}
+    found: dict[int, list[float]] = {}
+    for seed, value in pairs:
+        found.setdefault(seed, []).append(value)
+    return {seed: fmean(found[seed]) for seed in sorted(found)}
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:

@@ -14,6 +14,8 @@ from bpfree.report.summary import Method, Workload
 
 POINTS = 120
 """A curve has no more: a longer history is thinned, its ends kept."""
+SEEDS_DRAWN = 8
+"""A method has no more thin lines: those of its first seeds. Its mean is of all."""
 
 Axis = Callable[[Record, Evaluation], float | None]
 Curve = dict[int, tuple[float, float]]
@@ -24,8 +26,9 @@ def curves_by_epoch(workload: Workload) -> Figure | None:
     """Learning curves over passes."""
     return curves(
         workload, "curves-by-epoch", "Learning curves by epoch",
-        "Thin lines are seeds, the thick one is their mean at each epoch that every seed reached. A method that trains "
-        "block by block starts anew with each block; the lowest twentieth of the values is cut off.",
+        f"Thin lines are seeds (at most {SEEDS_DRAWN} a method), the thick one is the mean of all at each epoch that "
+        "every seed reached. A method that trains block by block starts anew with each block; the lowest twentieth of "
+        "the values is cut off.",
         lambda _, e: e.epoch,
         alt.X("x:Q", title="passes over the training set", axis=alt.Axis(tickMinStep=1, format="d")),
     )  # fmt: skip
@@ -74,7 +77,7 @@ def rows_of(methods: Sequence[Method], x: Axis) -> tuple[list[dict[str, Any]], l
     seeds, means = [], []
     for m in methods:
         runs = {r.id: found for r in m.completed if (found := curve(r, x))}
-        for run, points in runs.items():
+        for run, points in list(runs.items())[:SEEDS_DRAWN]:
             seeds += rows(form.title(m.name), points, run)
         if runs:
             means += rows(form.title(m.name), mean_curve(list(runs.values())))

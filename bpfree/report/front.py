@@ -13,6 +13,8 @@ from bpfree.report.summary import Method, Workload
 
 DECADE = 10.0
 """Greatest over least energy from which the axis is logarithmic."""
+DOTS = 25
+"""A method has no more dots: those of its first seeds. Mean and interval are of all."""
 MANY = 1000.0
 """The same from which a logarithmic axis has no ticks between powers of ten."""
 
@@ -25,7 +27,7 @@ def accuracy_energy(workload: Workload) -> Figure | None:
     dots: list[dict[str, Any]] = [
         {"method": form.title(m.name), "joules": joules, "accuracy": 100 * accuracy}
         for m in methods
-        for r in m.completed
+        for r in m.completed[:DOTS]
         if (joules := joules_of(r)) and (accuracy := accuracy_of(r)) is not None
     ]
     means = [mean_row(m) for m in methods]
@@ -48,7 +50,8 @@ def accuracy_energy(workload: Workload) -> Figure | None:
     return render(
         f"{workload.name}-accuracy-energy",
         "Accuracy against energy",
-        "Up and to the left is better. Small dots are seeds; large ones their means, with the interval of each mean. "
+        f"Up and to the left is better. Small dots are seeds (at most {DOTS} a method); large ones the means of all, "
+        "with the interval of each mean. "
         "Grey steps join the methods that no other beats in both by its estimate; to be beaten by estimates alone is "
         "no claim.",
         chart.properties(width=WIDTH, height=HEIGHT),
