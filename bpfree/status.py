@@ -1,19 +1,20 @@
 """What of a study is done, from its results folder alone."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from bpfree.records import cell_name
+from bpfree.records import Record, cell_name
 from bpfree.results import ResultsFolder
 from bpfree.study import Study
 
 
-def status_of(study: Study, folder: ResultsFolder) -> dict[str, Any]:
-    """Trials and final runs by cell, done and planned; JSON-able."""
+def status_of(study: Study, folder: ResultsFolder, records: Iterable[Record] | None = None) -> dict[str, Any]:
+    """Trials and final runs by cell, done and planned; JSON-able. Records that are read already may be given."""
     runs: dict[str, Counter[str]] = {}
     planned = set(folder.plan().get("final_runs", []))
     imported = False
-    for record in folder.records():
+    for record in folder.records() if records is None else records:
         imported = imported or record.spec.role == "imported"
         kind = "trial" if record.spec.role == "trial" else "final"  # imported runs too are final ones
         if kind == "trial" or not planned or record.id in planned:

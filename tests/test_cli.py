@@ -16,7 +16,7 @@ def test_help_is_quick_and_loads_nothing_heavy(bpfree):
         done = bpfree("--help")
         seconds.append(time.perf_counter() - begin)
     assert done.returncode == 0
-    for command in ("train", "tune", "study", "status", "report", "export", "doctor", "list"):
+    for command in ("train", "tune", "study", "status", "watch", "report", "export", "doctor", "list"):
         assert command in done.stdout
     modules = bpfree("--help", PYTHONPROFILEIMPORTTIME="1").stderr
     assert not any(f" {heavy}\n" in modules for heavy in ("torch", "optuna", "numpy", "pydantic"))

@@ -32,7 +32,7 @@ imports.command()(reading.published)
 
 PLAIN: tuple[Callable[..., None], ...] = (
     running.train, running.tune, running.study, running.calibrate, running.status,
-    reading.report, reading.export, reading.targets,
+    reading.report, reading.watch, reading.export, reading.targets,
 )  # fmt: skip
 for command in PLAIN:
     app.command()(command)

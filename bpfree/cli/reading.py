@@ -1,4 +1,4 @@
-"""Commands that read or take over records: report, export, targets, import; and the lists of what there is."""
+"""Commands that read or take over records: report, watch, export, targets, import; and the lists of what there is."""
 
 import sys
 from pathlib import Path
@@ -32,6 +32,27 @@ def report(
 
         folder = results / load_either(source).name
     out.print(f"report: {build_report(folder, output or REPORTS / folder.resolve().name)}")
+
+
+def watch(
+    file: StudyFile,
+    results: Results = RESULTS,
+    interval: Annotated[int, typer.Option(min=1, max=3600, help="Seconds between two looks.")] = 5,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print one picture and end, as where stdout is no terminal.")
+    ] = False,
+) -> None:
+    """Watch a study that runs elsewhere, from its results folder alone, until its final runs have ended."""
+    from bpfree import watching
+    from bpfree.results import ResultsFolder
+    from bpfree.study import load
+
+    loaded = load(file)
+    folder = ResultsFolder(results / loaded.name)
+    if once or not out.is_terminal:
+        out.print(watching.draw(watching.look(loaded, folder)))
+    else:
+        watching.watch(loaded, folder, out, interval)
 
 
 def export(
