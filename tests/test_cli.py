@@ -72,7 +72,8 @@ MISTAKES = {
     "no study": (("study", "nowhere.toml"), "nowhere.toml"),
     "no results": (("export", "studies/mnist.toml", "--results", "/nonexistent"), "run `bpfree study"),
     "list": (("list", "algorithm"), "did you mean algorithms"),
-    "format": (("export", "studies/quickstart.toml", "--format", "xml"), "json or csv"),
+    "nothing to export": (("export",), "name a study file or a results folder"),
+    "format": (("export", "studies/quickstart.toml", "--format", "xml"), "choose from csv, json, parquet"),
 }  # fmt: skip
 
 

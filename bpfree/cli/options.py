@@ -43,7 +43,12 @@ REPORTS = Path("reports")
 
 def print_json(document: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    sys.stdout.write(as_text(document))
+
+
+def as_text(document: Any) -> str:
+    """A JSON document as it is printed."""
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def parse_settings(settings: list[str] | None) -> dict[str, Any]:

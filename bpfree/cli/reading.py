@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,11 +11,18 @@ from bpfree.cli.options import (
     RESULTS,
     AsJson,
     Results,
-    StudyFile,
+    as_text,
     out,
     print_json,
 )
-from bpfree.errors import RequestError
+from bpfree.errors import RequestError, unknown
+
+if TYPE_CHECKING:
+    from bpfree.records import Record
+    from bpfree.results import ResultsFolder
+
+FORMATS = ("csv", "json", "parquet", "codecarbon")
+"""Of an export."""
 
 
 def report(
@@ -56,30 +63,89 @@ def watch(
 
 
 def export(
-    file: StudyFile,
-    format: Annotated[str, typer.Option("--format", help="csv, json, or codecarbon: final runs alone.")] = "csv",
+    file: Annotated[Path | None, typer.Argument(help="A study file or a results folder.")] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="All runs: csv, json, parquet. Final runs: codecarbon.")
+    ] = "csv",
+    output: Annotated[Path | None, typer.Option(help="A file for it; default: stdout.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Describe the columns of csv and parquet; as JSON with --format json.")
+    ] = False,
     results: Results = RESULTS,
 ) -> None:
-    """Print all records of a study: a JSON list, or CSV with one row a run; or its final runs as CodeCarbon's CSV."""
+    """Print the records of a study: whole, or as a table with one row a run."""
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    if schema:
+        print_schema(as_json=format == "json")
+        return
+    if file is None:
+        raise RequestError("there is nothing to export: name a study file or a results folder")
+    if format == "parquet" and output is None and sys.stdout.isatty():
+        raise RequestError("parquet is not for a terminal: name a file with --output")
+    folder, records = records_of(file, results)
+    content = exported(format, folder, records)
+    if output:
+        from bpfree.results import ResultsFolder
+
+        whole = content if isinstance(content, bytes) else content.encode()
+        out.print(f"export: {ResultsFolder(output.parent, '--output').write_bytes(output.name, whole)}")
+    elif isinstance(content, bytes):
+        sys.stdout.buffer.write(content)
+    else:
+        sys.stdout.write(content)
+
+
+def print_schema(as_json: bool) -> None:
+    """What the columns of the table of records are."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from bpfree.columns import COLUMNS, schema
+
+    if as_json:
+        print_json(schema())
+        return
+    table = Table("column", "type", "unit", "meaning", box=SIMPLE)
+    for column in COLUMNS:
+        table.add_row(column.name, column.kind, column.unit, column.meaning)
+    out.print(table)
+
+
+def records_of(source: Path, results: Path) -> "tuple[ResultsFolder, list[Record]]":
+    """A results folder, of a study file or itself, and its records.
+
+    Raises
+    ------
+    RequestError
+        It has none.
+    """
     from bpfree.calibration import load_either
-    from bpfree.export import to_codecarbon, to_csv
     from bpfree.results import ResultsFolder
     from bpfree.study import Study
 
-    if format not in ("codecarbon", "json", "csv"):
-        raise RequestError(f"unknown format '{format}': choose codecarbon, json or csv")
-    loaded = load_either(file)
-    folder = ResultsFolder(results / loaded.name)
+    loaded = None if source.is_dir() else load_either(source)
+    folder = ResultsFolder(results / loaded.name if loaded else source.resolve())
     records = list(folder.records())
-    if not records:
+    if not records and loaded:
         command = "study" if isinstance(loaded, Study) else "calibrate"
-        raise RequestError(f"no records in {folder.path}: run `bpfree {command} {file}` first, or name --results")
-    if format == "json":
-        print_json([record.model_dump(mode="json") for record in records])
-    elif format == "codecarbon":
-        sys.stdout.write(to_codecarbon([record for record in records if record.spec.role == "final"], loaded.name))
-    else:
-        sys.stdout.write(to_csv(records))
+        raise RequestError(f"no records in {folder.path}: run `bpfree {command} {source}` first, or name --results")
+    if not records:
+        raise RequestError(f"no records in {source}: name a study file, or the folder that holds its runs/")
+    return folder, records
+
+
+def exported(format: str, folder: "ResultsFolder", records: "list[Record]") -> str | bytes:
+    """Records in a format."""
+    from bpfree.export import to_codecarbon, to_csv
+
+    if format == "parquet":
+        from bpfree.parquet import to_parquet
+
+        return to_parquet(records)
+    if format == "codecarbon":
+        return to_codecarbon([record for record in records if record.spec.role == "final"], folder.path.name)
+    return to_csv(records) if format == "csv" else as_text([record.model_dump(mode="json") for record in records])
 
 
 def targets(
@@ -128,8 +194,6 @@ def list_(
     from bpfree.progress import catalogue_table
 
     if what is not None and what not in KINDS:
-        from bpfree.errors import unknown
-
         raise unknown("list", what, KINDS)
     if as_json:
         rows = [{"kind": kind, **entry} for kind in KINDS for entry in entries(kind)] if what is None else entries(what)
