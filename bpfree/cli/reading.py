@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bpfree.records import Record
     from bpfree.results import ResultsFolder
 
-FORMATS = ("csv", "json", "parquet", "codecarbon")
+FORMATS = ("csv", "json", "parquet", "codecarbon", "latex", "markdown")
 """Of an export."""
 
 
@@ -65,7 +65,7 @@ def watch(
 def export(
     file: Annotated[Path | None, typer.Argument(help="A study file or a results folder.")] = None,
     format: Annotated[
-        str, typer.Option("--format", help="All runs: csv, json, parquet. Final runs: codecarbon.")
+        str, typer.Option("--format", help="All runs: csv, json, parquet. Final runs: codecarbon, latex, markdown.")
     ] = "csv",
     output: Annotated[Path | None, typer.Option(help="A file for it; default: stdout.")] = None,
     schema: Annotated[
@@ -73,7 +73,7 @@ def export(
     ] = False,
     results: Results = RESULTS,
 ) -> None:
-    """Print the records of a study: whole, or as a table with one row a run."""
+    """Print the records of a study: whole, as a table with one row a run, or as the tables of results of a paper."""
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
     if schema:
@@ -136,9 +136,23 @@ def records_of(source: Path, results: Path) -> "tuple[ResultsFolder, list[Record
 
 
 def exported(format: str, folder: "ResultsFolder", records: "list[Record]") -> str | bytes:
-    """Records in a format."""
+    """Records in a format; tables of results are of a study alone.
+
+    Raises
+    ------
+    RequestError
+        A table of results is asked for, of a calibration.
+    """
     from bpfree.export import to_codecarbon, to_csv
 
+    if format in ("latex", "markdown"):
+        from bpfree.report import calibration, tables
+
+        if calibration.is_calibration(folder):
+            raise RequestError(
+                f"{folder.path} is of a calibration, which has no such table: choose csv, json or parquet"
+            )
+        return tables.latex(folder) if format == "latex" else tables.markdown(folder)
     if format == "parquet":
         from bpfree.parquet import to_parquet
 

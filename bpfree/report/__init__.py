@@ -1,7 +1,7 @@
 """The report of a study or a calibration, from its records alone: one HTML file that works offline, figures as SVG.
 
 A new chart of a study is a function in `figures.py` and its name in `all_figures`; `calibration*.py` are the page of a
-calibration.
+calibration, and `tables.py` the tables of a paper.
 """
 
 from bpfree.report.html import build_report
