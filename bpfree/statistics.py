@@ -211,6 +211,33 @@ def welch(
     return half, float(2 * stats.t.sf(d / se, freedom)), float(freedom)
 
 
+def contrast(terms: Sequence[tuple[int, Values]], kind: Kind, confidence: float) -> Comparison | None:
+    """The signed sum of the means of independent samples; None where one is empty, or of a ratio not positive.
+
+    Welch's interval for any number of samples: se² = Σ s²ᵢ/nᵢ, with se⁴ / Σ (s²ᵢ/nᵢ)²/(nᵢ − 1) degrees of freedom
+    (Satterthwaite 1946). A ratio's samples enter as logarithms. `n` is the size of the smallest sample.
+    """
+    samples = [(sign, all_values(values)) for sign, values in terms]
+    if any(not len(x) or (kind == "ratio" and (x <= 0).any()) for _, x in samples):
+        return None
+    if kind == "ratio":
+        samples = [(sign, np.log(x)) for sign, x in samples]
+    total = float(sum(sign * x.mean() for sign, x in samples))
+    n = min(len(x) for _, x in samples)
+    if n < 2:
+        return Comparison(kind, scaled(total, kind), None, None, confidence, None, n)
+    parts = np.array([x.var(ddof=1) / len(x) for _, x in samples])
+    se = float(np.sqrt(parts.sum()))
+    half, p = 0.0, 0.0 if total else 1.0  # samples without any spread decide by themselves
+    if se > 0:
+        freedom = se**4 / sum(part**2 / (len(x) - 1) for part, (_, x) in zip(parts, samples, strict=True))
+        half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * se
+        p = float(2 * stats.t.sf(abs(total) / se, freedom))
+    return Comparison(
+        kind, scaled(total, kind), scaled(total - half, kind), scaled(total + half, kind), confidence, p, n
+    )
+
+
 def sign_flip(d: NDArray[np.float64]) -> float:
     """Exact two-sided p of the sign-flip test of zero mean: all 2ⁿ signs where n ≤ 16, else 65,536 random ones."""
     sums = np.abs(sign_patterns(len(d)) @ d)

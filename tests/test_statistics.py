@@ -11,6 +11,7 @@ from scipy import stats
 
 from bpfree.statistics import (
     by_seed,
+    contrast,
     difference,
     equivalence,
     holm_levels,
@@ -344,3 +345,41 @@ def test_the_order_of_seeds_does_not_matter(values, random):
         return dict(random.sample(list(x.items()), len(x)))
 
     assert difference(mixed(values[0]), mixed(values[1])) == difference(*values)
+
+
+def test_a_contrast_of_two_samples_is_welchs_and_one_sample_students():
+    for kind, welch, student in (("difference", welch_difference, difference), ("ratio", welch_ratio, ratio)):
+        two, expected = contrast([(1, METHOD), (-1, BASE)], kind, 0.9), welch(METHOD, BASE, 0.9)
+        assert (two.estimate, two.low, two.high, two.p) == pytest.approx(
+            (expected.estimate, expected.low, expected.high, expected.p)
+        )
+        each = {s: METHOD[s] - BASE[s] if kind == "difference" else METHOD[s] / BASE[s] for s in BASE}
+        one, expected = contrast([(1, each)], kind, 0.9), student(METHOD, BASE, 0.9)
+        assert (one.estimate, one.low, one.high, one.p) == pytest.approx(
+            (expected.estimate, expected.low, expected.high, expected.p)
+        )
+
+
+def test_a_contrast_covers_the_truth_as_often_as_it_says():
+    """Four samples of unlike sizes and spreads; of 2,000 intervals at 90 % one in ten misses, give or take."""
+    rng = np.random.default_rng(0)
+    sizes, spreads, signs = (4, 6, 5, 8), (1.0, 3.0, 0.5, 2.0), (1, -1, -1, 1)
+    missed = 0
+    for _ in range(2000):
+        terms = [
+            (sign, dict(enumerate(rng.normal(7, spread, n))))
+            for sign, n, spread in zip(signs, sizes, spreads, strict=True)
+        ]
+        found = contrast(terms, "difference", 0.9)
+        missed += not found.low < 0 < found.high
+    assert missed / 2000 == pytest.approx(0.1, abs=0.025)
+
+
+def test_a_contrast_without_spread_or_values():
+    flat = {0: 2.0, 1: 2.0}
+    found = contrast([(1, flat), (-1, {0: 1.0, 1: 1.0})], "ratio", 0.95)
+    assert (found.estimate, found.low, found.high, found.p) == pytest.approx((2, 2, 2, 0))
+    assert contrast([(1, flat), (-1, flat)], "difference", 0.95).p == 1
+    assert contrast([(1, flat), (-1, {0: 1.0})], "difference", 0.95).low is None
+    assert contrast([(1, flat), (-1, {})], "difference", 0.95) is None
+    assert contrast([(1, {0: 1.0, 1: -1.0})], "ratio", 0.95) is None
