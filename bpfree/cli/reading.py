@@ -26,19 +26,28 @@ FORMATS = ("csv", "json", "parquet", "codecarbon", "latex", "markdown")
 
 
 def report(
-    source: Annotated[Path, typer.Argument(help="A study file or a results folder.")],
+    sources: Annotated[list[Path], typer.Argument(help="A study file or a results folder; of several, a comparison.")],
     results: Results = RESULTS,
-    output: Annotated[Path | None, typer.Option(help="Folder of the report; default reports/<study>.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the report; default reports/<study>, or <A>-against-<B>.")
+    ] = None,
 ) -> None:
-    """Write the report of a study from its records."""
-    from bpfree.report import build_report
+    """Write the report of a study from its records, or compare studies; the first is the reference."""
+    from bpfree.report import build_comparison, build_report
 
-    folder = source
-    if not source.is_dir():
-        from bpfree.calibration import load_either
+    folders = [folder_of(source, results) for source in sources]
+    target = output or REPORTS / "-against-".join(folder.resolve().name for folder in folders)
+    written = build_report(folders[0], target) if len(folders) == 1 else build_comparison(folders, target)
+    out.print(f"report: {written}")
 
-        folder = results / load_either(source).name
-    out.print(f"report: {build_report(folder, output or REPORTS / folder.resolve().name)}")
+
+def folder_of(source: Path, results: Path) -> Path:
+    """The results folder that is meant: itself, or that of a study or calibration file."""
+    if source.is_dir():
+        return source
+    from bpfree.calibration import load_either
+
+    return results / load_either(source).name
 
 
 def watch(
