@@ -11,11 +11,12 @@ from bpfree.cli.options import (
     RESULTS,
     AsJson,
     Results,
+    StudyFile,
     as_text,
     out,
     print_json,
 )
-from bpfree.errors import RequestError, unknown
+from bpfree.errors import RequestError, WorldError, unknown
 
 if TYPE_CHECKING:
     from bpfree.records import Record
@@ -42,12 +43,23 @@ def report(
 
 
 def folder_of(source: Path, results: Path) -> Path:
-    """The results folder that is meant: itself, or that of a study or calibration file."""
-    if source.is_dir():
-        return source
-    from bpfree.calibration import load_either
+    """The results folder that is meant: itself, or that of a study or calibration file.
 
-    return results / load_either(source).name
+    Raises
+    ------
+    WorldError
+        The study kept in the folder is damaged.
+    """
+    from bpfree.calibration import load_either
+    from bpfree.study import load
+
+    folder = source if source.is_dir() else results / load_either(source).name
+    if (folder / "study.toml").is_file():
+        try:
+            load(folder / "study.toml")
+        except RequestError as error:
+            raise WorldError(f"{error}; run the study again and it is written anew") from None
+    return folder
 
 
 def watch(
