@@ -249,19 +249,19 @@ def why_not(first: Side, other: Side, ours: Method, theirs: Method) -> str:
 
 
 def refuse_copies(again: Sequence[Again]) -> None:
-    """Refuse a folder that holds another's records: to compare them would show that they are equal.
+    """Refuse a folder that holds records of another: a copied run is no second one.
 
     Raises
     ------
     RequestError
-        All that two studies share is the same records.
+        Two studies share a record.
     """
-    for other in {pair.other.letter: pair.other for pair in again}.values():
-        mine = [pair for pair in again if pair.other is other]
-        runs = [(p.method.records, p.method.reference.records) for p in mine if p.method.reference]
-        if all(theirs == ours for theirs, ours in runs):
+    for pair in again:
+        ours = {record.id: record for record in pair.first.methods[pair.key].records}
+        if any(record == ours.get(record.id) for record in pair.method.records):
             raise RequestError(
-                f"{mine[0].first.name} and {other.name} hold the same records: one is a copy of the other"
+                f"{pair.first.letter} ({pair.first.name}) and {pair.other.letter} ({pair.other.name}) hold the same "
+                "records: one is a copy of the other, in part or whole, and a copy is no second run"
             )
 
 

@@ -142,6 +142,10 @@ def caution(found: Comparisons) -> list[str]:
         f"Over all differences to the baseline together, in all studies, false claims are held to {wrong} (Holm); what "
         f"is said of runs, and of the size of an effect, is at {wrong} each for itself. Accuracies are in points."
     ]
+    for side in found.sides:
+        done = sum(record.final for record in side.summary.records)
+        if done < side.summary.planned:
+            text.append(f"{side.letter} is not finished: {done} of {side.summary.planned} final runs are done.")
     text += [f"Some figures are from {min(seeds)} seeds or pairs: small effects stay hidden."] if small else []
     if modelled([pair for pair in found.again if pair.method.energy_ratio]):
         text.append(

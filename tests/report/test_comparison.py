@@ -21,18 +21,24 @@ FACTORS = [1.9, 2.0, 2.1, 2.05, 1.95]
 """What a later study's Mono-Forward takes over the earlier's, seed by seed."""
 
 
+def on_another_machine(path, cpu="Another CPU"):
+    """All records of a study, as if made elsewhere."""
+    for algorithm in ALGORITHMS:
+        for role in ("final", "imported"):
+            changed(path, role, algorithm, lambda r: r["environment"].update(cpu=cpu))
+    return path
+
+
 @pytest.fixture
 def two(make_study, tmp_path):
     """Two studies of the same runs; the second's records are changed as asked, algorithm by algorithm."""
 
-    def make(changes=None, *, role="final", **options):
+    def make(changes=None, **options):
         first = make_study(tmp_path / "first", **options)
         second = make_study(tmp_path / "second", **options)
-        for algorithm in ALGORITHMS:
-            changed(second, role, algorithm, lambda r: r["environment"].update(cpu="Another CPU"))
-            if changes and algorithm in changes:
-                changed(second, role, algorithm, changes[algorithm])
-        return first, second
+        for algorithm, change in (changes or {}).items():
+            changed(second, "final", algorithm, change)
+        return first, on_another_machine(second)
 
     return make
 
@@ -100,6 +106,18 @@ def test_the_ratio_of_ratios_is_paired_by_seed(two):
     assert (one.estimate, one.low, one.high, one.n) == pytest.approx(
         (math.exp(fmean(logs)), math.exp(low), math.exp(high), 5)
     )
+
+
+def test_what_rounding_leaves_of_equal_differences_is_no_effect(two):
+    """All accuracies a little lower, method and baseline alike: their differences are equal but for the last bits."""
+
+    def lower(record):
+        record["metrics"]["test_accuracy"] -= 0.0137
+
+    found = load(two(dict.fromkeys(ALGORITHMS, lower)))
+    carried = [f.carried["B"] for f in found.findings if f.what == "accuracy"]
+    assert {(c.estimate, c.verdict) for c in carried} == {(0, "no difference shown")}
+    assert {pair.method.accuracy_difference.verdict for pair in found.again} == {"lower"}
 
 
 def test_findings_are_held_to_the_level_together(two):
@@ -217,19 +235,19 @@ def test_runs_made_elsewhere_are_not_paired(two):
 def test_what_only_one_study_has_is_listed(make_study, tmp_path):
     first = make_study(tmp_path / "first", seeds=5, missing=lambda a, s: a == "cascaded_forward")
     second = make_study(tmp_path / "second", seeds=3, missing=lambda a, s: a == "forward_forward")
-    changed(second, "final", "backprop", lambda r: r["environment"].update(cpu="Another CPU"))
-    text = Page(build_comparison([first, second], tmp_path / "report").read_text()).text
+    text = Page(build_comparison([first, on_another_machine(second)], tmp_path / "report").read_text()).text
     for line in (
         "A: Backprop, seeds 3 and 4", "A: Mono-Forward, seeds 3 and 4", "A: Forward-Forward (adamw) on digits-mlp",
-        "B: Cascaded-Forward (adamw) on digits-mlp",
+        "B: Cascaded-Forward (adamw) on digits-mlp", "A is not finished: 15 of 20 final runs are done",
     ):  # fmt: skip
         assert line in text
 
 
 def test_three_studies_are_each_compared_with_the_first_that_has_the_method(two, make_study, tmp_path):
     first, second = two({"mono_forward": costlier})
-    third = make_study(tmp_path / "third", missing=lambda a, s: a == "forward_forward")
-    changed(third, "final", "mono_forward", costlier)
+    third = on_another_machine(
+        make_study(tmp_path / "third", missing=lambda a, s: a == "forward_forward"), cpu="A third CPU"
+    )
     found = load([third, first, second])
     assert [(p.first.letter, p.other.letter) for p in found.again if p.key[1] == "forward_forward"] == [("B", "C")]
     assert [(p.first.letter, p.other.letter) for p in found.again if p.key[1] == "mono_forward"] == [
@@ -294,6 +312,11 @@ def calibrated(path):
     return path
 
 
+def partly_new(path):
+    """One method made again, the others' records copied."""
+    return changed(path, "final", "mono_forward", costlier)
+
+
 def emptied(path):
     for file in path.glob("runs/*/record.json"):
         file.unlink()
@@ -305,6 +328,7 @@ def emptied(path):
     [
         (lambda first, second: first / ".", RequestError, "named twice"),
         (lambda first, second: second, RequestError, "copy of the other"),
+        (lambda first, second: partly_new(second), RequestError, "a copy is no second run"),
         (lambda first, second: other_workload(second), RequestError, "nothing to compare"),
         (lambda first, second: calibrated(second), RequestError, "is a calibration"),
         (lambda first, second: emptied(second), WorldError, "no final run"),
@@ -317,6 +341,11 @@ def test_what_cannot_be_compared_is_one_line(make_study, tmp_path, spoil, error,
         build_comparison([first, spoil(first, second)], tmp_path / "report")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "report").exists()
+
+
+def test_a_page_has_room_for_so_many_studies(tmp_path):
+    with pytest.raises(RequestError, match="at most 8"):
+        load([tmp_path / str(i) for i in range(9)])
 
 
 def test_the_command_compares_folders_and_names_the_page_after_both(bpfree, two, tmp_path):

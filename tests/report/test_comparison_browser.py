@@ -3,6 +3,7 @@
 import pytest
 import test_browser
 from test_browser import FIGURES, browser, emulate  # noqa: F401  # fixtures
+from test_comparison import on_another_machine
 from test_summary import changed
 
 from bpfree.report import build_comparison
@@ -15,6 +16,8 @@ def page(browser, make_study, tmp_path_factory):  # noqa: F811
     """The comparison of three studies, opened; its address."""
     folder = tmp_path_factory.mktemp("page")
     paths = [make_study(folder / name, seeds=seeds) for name, seeds in (("a", 5), ("b", 4), ("c", 2))]
+    for path in paths[1:]:
+        on_another_machine(path, path.name)
     changed(paths[1], "final", "mono_forward", lambda r: r["spec"]["training"].update(max_epochs=99, patience=40))
     address = build_comparison(paths, folder / "report").as_uri()
     browser.get_log("performance")
