@@ -1,11 +1,12 @@
 """Both pages held to axe-core's rules, in both themes, on a phone and on a desk."""
 
+import re
 from importlib import resources
 
 import pytest
 import test_browser
 from calibrations import random_calibration
-from test_browser import browser, emulate  # noqa: F401  # fixtures
+from test_browser import COLOURS, FIGURES, browser, emulate  # noqa: F401  # fixtures
 
 from bpfree.report import build_report
 from bpfree.report.calibration_runs import NAMES
@@ -42,6 +43,25 @@ def graves(browser):  # noqa: F811
 def test_nothing_grave_stands_in_anyones_way(browser, emulate, width, theme):  # noqa: F811
     emulate(width, theme)
     assert graves(browser) == []
+
+
+def luminance(colour):
+    """WCAG's, of a computed colour."""
+    shares = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_of_figures_stand_out(browser, emulate, theme):  # noqa: F811
+    """The rules do not judge text inside of a figure."""
+    emulate(theme=theme)
+    paper, _ = browser.execute_script(COLOURS)
+    fills = {fill for figure in browser.execute_script(FIGURES) for fill in figure["fills"]}
+    assert fills
+    for fill in fills:
+        dark, light = sorted((luminance(paper), luminance(fill)))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, (fill, paper)
 
 
 def test_the_rules_see_what_is_wrong(browser, emulate):  # noqa: F811
