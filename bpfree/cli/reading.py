@@ -32,13 +32,17 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="Folder of the report; default reports/<study>, or <A>-against-<B>.")
     ] = None,
+    figures: Annotated[
+        list[str] | None, typer.Option(help="Write the figures as pdf or png too, beside svg; may be repeated.")
+    ] = None,
 ) -> None:
     """Write the report of a study from its records, or compare studies; the first is the reference."""
     from bpfree.report import build_comparison, build_report
 
     folders = [folder_of(source, results) for source in sources]
     target = output or REPORTS / "-against-".join(folder.resolve().name for folder in folders)
-    written = build_report(folders[0], target) if len(folders) == 1 else build_comparison(folders, target)
+    build = build_comparison if len(folders) > 1 else lambda found, *rest: build_report(found[0], *rest)
+    written = build(folders, target, figures or ())
     out.print(f"report: {written}")
 
 

@@ -13,7 +13,7 @@ from bpfree.report import calibration_figures as charts
 from bpfree.report import calibration_points as points
 from bpfree.report import calibration_runs as runs
 from bpfree.report import calibration_verdict as verdicts
-from bpfree.report import devices, drawing, form, provenance, templates
+from bpfree.report import devices, drawing, figure_files, form, provenance, templates
 from bpfree.report.calibration_runs import KINDS, Arrival, Calibration, title
 from bpfree.report.calibration_scores import RESAMPLES, Board, Scores, board, verdict
 from bpfree.results import ResultsFolder
@@ -25,8 +25,8 @@ def is_calibration(folder: ResultsFolder) -> bool:
     return (folder.path / outcomes.FILE).is_file()
 
 
-def write(folder: ResultsFolder, target: ResultsFolder) -> Path:
-    """Write `index.html` and `figures/*.svg` of a calibration.
+def write(folder: ResultsFolder, target: ResultsFolder, formats: Sequence[str] = ()) -> Path:
+    """Write `index.html` and `figures/*.svg` of a calibration; `formats` are further ones for the figures.
 
     Raises
     ------
@@ -36,8 +36,7 @@ def write(folder: ResultsFolder, target: ResultsFolder) -> Path:
     found = runs.load(folder)
     scored = board(found)
     drawn = charts.figures(found, scored)
-    for figure in drawn:
-        target.write_text(f"figures/{figure.name}.svg", figure.standalone)
+    figure_files.write(drawn, target, formats)
     return target.write_text("index.html", page(found, scored, drawn))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from bpfree.records import Record
 from bpfree.report import comparison_figures as charts
 from bpfree.report import comparison_words as words
-from bpfree.report import drawing, form, provenance, templates
+from bpfree.report import drawing, figure_files, form, provenance, templates
 from bpfree.report.comparison import Again, Comparisons, Finding, Side, listed, load
 from bpfree.report.summary import energy_quality, imported
 from bpfree.results import ResultsFolder
@@ -18,22 +18,23 @@ WHAT = {"energy": "energy ratio", "accuracy": "test accuracy, points"}
 PRINTED: dict[str, Callable[[Comparison | None], tuple[str, str]]] = {"energy": form.times, "accuracy": form.points}
 
 
-def build_comparison(folders: Sequence[Path], output: Path) -> Path:
+def build_comparison(folders: Sequence[Path], output: Path, formats: Sequence[str] = ()) -> Path:
     """Write `index.html` and `figures/*.svg` of a comparison of studies; the first is the reference.
+
+    `formats` are further ones for the figures.
 
     Raises
     ------
     RequestError
-        These cannot be compared.
+        These cannot be compared, or there is no such format.
     WorldError
         One is not the folder of a study or has no final run yet, or the output cannot be written.
     """
+    figure_files.check(formats)
     found = load(folders)
     target = ResultsFolder(output, "--output")
     drawn = {workload: charts.figures(found, workload) for workload in found.workloads}
-    for group in drawn.values():
-        for figure in group:
-            target.write_text(f"figures/{figure.name}.svg", figure.standalone)
+    figure_files.write((figure for group in drawn.values() for figure in group), target, formats)
     return target.write_text("index.html", page(found, drawn))
 
 

@@ -1,6 +1,7 @@
 """The page: figures and tables put into the template."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bpfree.report import (
     devices,
     drawing,
     energy_to_accuracy,
+    figure_files,
     figures,
     form,
     grid,
@@ -30,23 +32,27 @@ from bpfree.results import ResultsFolder
 from bpfree.statistics import SIGN_FLIP_SEEDS, Comparison, equivalence
 
 
-def build_report(results: Path | ResultsFolder, output: Path) -> Path:
+def build_report(results: Path | ResultsFolder, output: Path, formats: Sequence[str] = ()) -> Path:
     """Write `index.html` and `figures/*.svg` of a results folder: a study's, or a calibration's.
+
+    `formats` are further ones for the figures.
 
     Raises
     ------
+    RequestError
+        There is no such format.
     WorldError
         The folder is neither, has no final run yet, or the output cannot be written.
     """
+    figure_files.check(formats)
     folder = results if isinstance(results, ResultsFolder) else ResultsFolder(results)
     target = ResultsFolder(output, "--output")
     if calibration.is_calibration(folder):
-        return calibration.write(folder, target)
+        return calibration.write(folder, target, formats)
     summary = summarise(folder.path)
     drawn = figures.all_figures(summary)
     overall = over_workloads.figure(summary)
-    for figure in [*overall, *(figure for _, group in drawn for figure in group)]:
-        target.write_text(f"figures/{figure.name}.svg", figure.standalone)
+    figure_files.write([*overall, *(figure for _, group in drawn for figure in group)], target, formats)
     return target.write_text("index.html", page(summary, drawn, overall))
 
 
