@@ -333,6 +333,16 @@ class Record(Document):
         return self.status in FINAL_STATUSES
 
 
+class KnobRange(Document):
+    """Where tuning looked for a knob's value: between two bounds, or in a list."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    """Whether every order of magnitude was equally likely, and not every value."""
+    values: list[Any] | None = None
+
+
 class TunedCell(Document):
     """The outcome of one cell's tuning, fixed when it ends."""
 
@@ -345,6 +355,8 @@ class TunedCell(Document):
     """Of what the tuning depended on: another one is tuned anew."""
     hyperparameters: dict[str, Any]
     """The best trial's, resolved."""
+    search_space: dict[str, KnobRange] = {}
+    """The knobs that were tuned; empty in older folders."""
     best_trial: int | None
     """None if no trial completed: the defaults stand."""
     best_value: float | None

@@ -25,7 +25,7 @@ from bpfree.executors import LocalExecutor, outcome
 from bpfree.hyperparameters import Choice, LogUniform, SearchRange
 from bpfree.meters import Session
 from bpfree.planning import Cell, Plan
-from bpfree.records import Reading, Record, TunedCell, fingerprint
+from bpfree.records import KnobRange, Reading, Record, TunedCell, fingerprint
 from bpfree.results import ResultsFolder
 from bpfree.sections import TRIAL_SEED
 from bpfree.study import TRIALS_AT_ONCE, Tuning
@@ -121,6 +121,13 @@ def distribution(span: SearchRange) -> BaseDistribution:
     if isinstance(span, Choice):
         return CategoricalDistribution(span.values)
     return FloatDistribution(span.low, span.high, log=isinstance(span, LogUniform))
+
+
+def knob_range(span: SearchRange) -> KnobRange:
+    """A search range as the tuned cell keeps it, so that a report knows it without the algorithms."""
+    if isinstance(span, Choice):
+        return KnobRange(values=list(span.values))
+    return KnobRange(low=span.low, high=span.high, log=isinstance(span, LogUniform))
 
 
 def sampler(settings: Tuning, cell: Cell, done: int) -> optuna.samplers.BaseSampler:
@@ -276,6 +283,7 @@ def fix(
         optimizer=cell.optimizer,
         digest=digest(plan, cell),
         hyperparameters=values,
+        search_space={name: knob_range(span) for name, span in search_space(cell).items()},
         best_trial=best.number if best else None,
         best_value=best.value if best else None,
         trials=len(records),
