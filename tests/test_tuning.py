@@ -7,7 +7,18 @@ from bpfree import assembly, trainer, tuning
 from bpfree.errors import WorldError
 from bpfree.hyperparameters import Choice, LogUniform, Uniform
 from bpfree.planning import Cell, plan
-from bpfree.records import Cost, Evaluation, MeasurementSettings, Phase, Reading, Record, RunSpec, TrainingSettings
+from bpfree.records import (
+    Cost,
+    Evaluation,
+    KnobRange,
+    MeasurementSettings,
+    Phase,
+    Reading,
+    Record,
+    RunSpec,
+    TrainingSettings,
+)
+from bpfree.report import tuning_figures
 from bpfree.results import ResultsFolder
 from bpfree.study import Study, Training, Tuning
 
@@ -55,6 +66,12 @@ def test_ranges_are_optunas():
     assert tuning.distribution(LogUniform(1e-3, 1)) == optuna.distributions.FloatDistribution(1e-3, 1, log=True)
     assert tuning.distribution(Uniform(0, 1)) == optuna.distributions.FloatDistribution(0, 1)
     assert tuning.distribution(Choice((1, 2))) == optuna.distributions.CategoricalDistribution((1, 2))
+
+
+@pytest.mark.parametrize("span", [LogUniform(1e-3, 1), Uniform(0, 1), Choice((1.0, True, "a"))])
+def test_the_tuned_cell_keeps_ranges_that_a_report_reads(span):
+    kept = KnobRange.model_validate_json(tuning.knob_range(span).model_dump_json())
+    assert tuning_figures.distribution(kept) == tuning.distribution(span)
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp", "random", "qmc"])

@@ -41,8 +41,9 @@ def report(
 
     folders = [folder_of(source, results) for source in sources]
     target = output or REPORTS / "-against-".join(folder.resolve().name for folder in folders)
-    build = build_comparison if len(folders) > 1 else lambda found, *rest: build_report(found[0], *rest)
-    written = build(folders, target, figures or ())
+    formats = figures or ()
+    alone = len(folders) == 1
+    written = build_report(folders[0], target, formats) if alone else build_comparison(folders, target, formats)
     out.print(f"report: {written}")
 
 

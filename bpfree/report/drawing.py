@@ -6,7 +6,7 @@ page's theme; a file that stands alone gets the light theme's colours.
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from bpfree.report import form
 from bpfree.report.summary import Method
 
 WIDTH, HEIGHT = 440, 260
+NAMES_WIDTH, LETTER_WIDTH = 130, 7.6
+"""Room for names beside bars and axes, at least and for each letter, whatever font the page is shown in."""
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 # Sentinel, CSS variable, light theme's colour. Series colours are Okabe and Ito's, darkened for contrast on white.
 INK = ("#010101", "--ink", "#1c2430")
@@ -47,6 +49,8 @@ class Figure:
     caption: str
     inline: str
     standalone: str
+    part: str = "results"
+    """Of the page: results, tuning, or trials (each method's own)."""
 
     @property
     def link(self) -> str:
@@ -64,7 +68,7 @@ def colours(methods: Sequence[Method]) -> dict[str, str]:
     }
 
 
-def render(name: str, title: str, caption: str, chart: Any) -> Figure:
+def render(name: str, title: str, caption: str, chart: Any, part: str = "results") -> Figure:
     """A chart as a figure."""
     axis = {
         "labelColor": MUTED[0], "titleColor": INK[0], "gridColor": GRID[0], "domainColor": MUTED[0],
@@ -84,7 +88,7 @@ def render(name: str, title: str, caption: str, chart: Any) -> Figure:
     )
     name = re.sub(r"[^\w.-]+", "-", name)  # it becomes a file's name and an id, whatever the study calls its workload
     svg = unique(vl_convert.vegalite_to_svg(spec), name)
-    return Figure(name, title, caption, inline(svg, title), replaced(svg, LIGHT))
+    return Figure(name, title, caption, inline(svg, title), replaced(svg, LIGHT), part)
 
 
 def unique(svg: str, name: str) -> str:
@@ -119,3 +123,8 @@ def scale(methods: Sequence[Method]) -> Any:
     domain = [form.title(m.name) for m in methods]
     span = alt.Scale(domain=domain, range=[table[m.name] for m in methods])
     return alt.Color("method:N", scale=span, legend=alt.Legend(symbolOpacity=1))
+
+
+def room_for(names: Iterable[str]) -> float:
+    """How wide the names beside bars or axes are, at most."""
+    return max(NAMES_WIDTH, LETTER_WIDTH * max(map(len, names)))

@@ -5,20 +5,20 @@ from typing import Any
 
 import altair as alt
 
-from bpfree.records import Phase, Reading, Record
-from bpfree.report import form
+from bpfree.records import Phase, Record
+from bpfree.report import form, tuning_figures
+from bpfree.report.break_even import total_energy, tuning_joules
 from bpfree.report.curves import curves_by_epoch, curves_by_joules, curves_by_seconds
 from bpfree.report.decomposition import waterfall
-from bpfree.report.drawing import INK, PAPER, WIDTH, Figure, render, scale
+from bpfree.report.drawing import INK, PAPER, WIDTH, Figure, render, room_for, scale
 from bpfree.report.energy_to_accuracy import energy_to_accuracy
 from bpfree.report.front import accuracy_energy
 from bpfree.report.power_trace import power_trace
-from bpfree.report.summary import Method, Summary, Workload
+from bpfree.report.quantities import total
+from bpfree.report.summary import Summary, Workload
 from bpfree.report.why import losses_by_epoch
 from bpfree.results import ResultsFolder
 
-NAMES_WIDTH, LETTER_WIDTH = 130, 7.6
-"""Room for the methods' names beside bars, at least and for each letter, whatever font the page is shown in."""
 TONES = {"train": 1.0, "validate": 0.66, "setup": 0.36, "idle": 0.24, "test": 0.14}
 """How full the colour of a bar's part is; the first two enter the comparison."""
 
@@ -27,7 +27,7 @@ def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
     """The figures of every workload, those left out that have nothing to show or would compare unlike energies."""
     makers: Sequence[Callable[[Workload], Figure | None]] = (
         accuracy_energy, energy_to_accuracy, waterfall, curves_by_epoch, curves_by_seconds, curves_by_joules,
-        losses_by_epoch, energy_by_phase, tuning_cost,
+        losses_by_epoch, energy_by_phase, tuning_cost, lambda w: total_energy(w, summary.confidence),
     )  # fmt: skip
     without_energy = (curves_by_epoch, curves_by_seconds, losses_by_epoch)
     folder = ResultsFolder(summary.folder)
@@ -35,7 +35,8 @@ def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
     for w in summary.workloads:
         suitable = makers if w.quality in ("measured", "modelled") else without_energy
         drawn = [*(make(w) for make in suitable), power_trace(w, folder)]
-        found.append((w, [figure for figure in drawn if figure is not None]))
+        trials = tuning_figures.of_trials(w, summary.trials)
+        found.append((w, [*(figure for figure in drawn if figure is not None), *trials]))
     return found
 
 
@@ -43,13 +44,6 @@ def phase_joules(record: Record, phase: Phase) -> float | None:
     """Joules of a phase over the record's boundary, if they are resolved."""
     assert record.cost is not None
     return total([r for r in phase.readings if r.component in record.cost.boundary], record.cost.joules_quality)
-
-
-def total(readings: Sequence[Reading], quality: str) -> float | None:
-    """The sum of readings that all are of the quality of the energy that they stand beside."""
-    if not readings or any(r.joules is None or r.quality != quality for r in readings):
-        return None
-    return sum(r.joules or 0 for r in readings)
 
 
 def energy_by_phase(workload: Workload) -> Figure | None:
@@ -72,14 +66,6 @@ def energy_by_phase(workload: Workload) -> Figure | None:
         rows,
         TONES,
     )
-
-
-def tuning_joules(method: Method) -> float | None:
-    """Joules of a cell's tuning over the boundary of its runs, if of their quality."""
-    cost = next((r.cost for r in method.completed if r.cost), None)
-    if cost is None or method.tuned is None:
-        return None
-    return total([r for r in method.tuned.readings if r.component in cost.boundary], cost.joules_quality)
 
 
 def tuning_cost(workload: Workload) -> Figure | None:
@@ -110,7 +96,7 @@ def stacked_bars(
     parts = [part for part in tones if any(row["part"] == part for row in rows)]
     for row in rows:
         row["order"] = parts.index(row["part"])
-    room = max(NAMES_WIDTH, LETTER_WIDTH * max(len(row["method"]) for row in rows))
+    room = room_for(row["method"] for row in rows)
     names = alt.Axis(ticks=False, domain=False, labelLimit=room, minExtent=room, maxExtent=room)
     key = alt.Legend(
         columns=len(parts), columnPadding=14, symbolType="square", symbolFillColor=INK[0], symbolStrokeWidth=0

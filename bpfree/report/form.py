@@ -132,3 +132,8 @@ def title(name: str) -> str:
             return written + name.removeprefix(algorithm).replace("_", " ")
     label, comma, rest = name.partition(",")
     return label.replace("_", " ").capitalize() + comma + rest
+
+
+def words(name: str) -> str:
+    """A knob’s name in words."""
+    return name.replace("_", " ")

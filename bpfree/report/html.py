@@ -9,6 +9,7 @@ from bpfree.records import Record, TunedCell
 from bpfree.report import (
     answer,
     audit,
+    break_even,
     calibration,
     claims,
     decomposition,
@@ -25,6 +26,7 @@ from bpfree.report import (
     quantities,
     reaching,
     templates,
+    tuning_figures,
     why,
 )
 from bpfree.report.summary import Method, Summary, Workload, imported, summarise
@@ -103,7 +105,12 @@ def section(workload: Workload, group: list[drawing.Figure], summary: Summary) -
         "name": workload.name,
         "quality": workload.quality,
         "note": workload.note,
-        "figures": group,
+        "figures": [figure for figure in group if figure.part == "results"],
+        "tuning_figures": [figure for figure in group if figure.part == "tuning"],
+        "trial_figures": [figure for figure in group if figure.part == "trials"],
+        "unexplained": tuning_figures.unexplained(workload, summary.trials),
+        "break_even": break_even.rows(workload, summary.confidence),
+        "break_even_unit": break_even.energy_unit(workload)[0],
         "energy_unit": unit,
         "mass_unit": mass[0],
         "net": any(m.joules_net for m in workload.methods),
@@ -180,8 +187,6 @@ def tuning_row(m: Method) -> dict[str, Any]:
     """What tuning a method took, and what it found."""
     t = m.tuned
     assert t is not None
-    joules = figures.tuning_joules(m)
-    total = None if joules is None or m.joules is None else joules + m.joules.estimate
     tuned = ", ".join(
         f"{name} = {form.digits(value) if isinstance(value, float) else value}"
         for name, value in t.hyperparameters.items()
@@ -193,8 +198,7 @@ def tuning_row(m: Method) -> dict[str, Any]:
         "statuses": tuning_remark(t),
         "epochs": f"{t.epochs}",
         "seconds": form.seconds(t.seconds) if t.trials else form.ABSENT,
-        "joules": form.energy(joules),
-        "total": form.energy(total),
+        "joules": form.energy(break_even.tuning_joules(m)),
         "best": form.percent(t.best_value if m.accuracy else None),
         "hyperparameters": tuned,
     }

@@ -1,8 +1,8 @@
 """What a record says, as single figures: None where it does not say it, or where it may not enter a claim."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bpfree.records import Evaluation, Record
+from bpfree.records import Evaluation, Reading, Record
 from bpfree.targets import Target
 
 
@@ -93,3 +93,10 @@ def own_evaluations(record: Record) -> Iterator[Evaluation]:
 def arrival(record: Record, target: Target) -> Evaluation | None:
     """The first evaluation that reaches the target, by the method's own prediction."""
     return next((e for e in own_evaluations(record) if target.reached(e.validation_metric)), None)
+
+
+def total(readings: Sequence[Reading], quality: str) -> float | None:
+    """The sum of readings that all are of the quality of the energy that they stand beside."""
+    if not readings or any(r.joules is None or r.quality != quality for r in readings):
+        return None
+    return sum(r.joules or 0 for r in readings)

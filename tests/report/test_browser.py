@@ -35,6 +35,7 @@ return [...document.querySelectorAll('figure svg')].map(svg => {
   };
 });
 """
+NAMES = ["Backprop", "Forward-Forward", "Cascaded-Forward", "Mono-Forward"]
 COLOURS = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color];"
 OVERFLOW = "return document.documentElement.scrollWidth - innerWidth;"
 
@@ -90,11 +91,13 @@ def test_every_figure_is_drawn(browser, emulate):
     assert [f["title"] for f in figures] == [
         "Accuracy against energy", "Energy to each accuracy", "Where the energy difference comes from",
         "Learning curves by epoch", "Learning curves by time", "Learning curves by energy", "Validation loss by epoch",
-        "Energy by phase", "Energy of tuning",
+        "Energy by phase", "Energy of tuning", "Tuning and so many trainings",
+        "How tuning went", *(f"Trials of {name}" for name in NAMES),
     ]  # fmt: skip
     least = {
         "Accuracy against energy": 20 + 3 * 4, "Where the energy difference comes from": 3 * (4 + 4 + 1),
         "Energy by phase": 16, "Energy of tuning": 8,
+        "Tuning and so many trainings": 8, **{f"Trials of {name}": 4 for name in NAMES},
     }  # fmt: skip
     for figure in figures:
         assert figure["marks"] >= least.get(figure["title"], 20)

@@ -16,9 +16,10 @@ from bpfree.results import ResultsFolder
 
 EVIL = "<script>alert(1)</script>"
 METHODS = ["backprop", "forward_forward", "cascaded_forward", "mono_forward"]
+TRIALS = [f"trials-{name}" for name in METHODS]
 NAMES = [
     "accuracy-energy", "curves-by-epoch", "curves-by-joules", "curves-by-seconds", "decomposition", "energy-by-phase",
-    "energy-to-accuracy", "losses-by-epoch", "tuning-cost",
+    "energy-to-accuracy", "losses-by-epoch", "total-energy", *sorted(TRIALS), "tuning-cost", "tuning-history",
 ]  # fmt: skip
 
 
@@ -160,8 +161,9 @@ def test_tuning_of_another_quality_is_not_added(made, tmp_path):
 
 def test_unresolved_joules_enter_no_figure(made, tmp_path):
     html = built(made(quality="unresolved"), tmp_path / "report")
-    names = sorted(p.stem.removeprefix("digits-mlp-") for p in (tmp_path / "report" / "figures").iterdir())
-    assert names == ["curves-by-epoch", "curves-by-seconds", "losses-by-epoch"]
+    without_joules = sorted(["curves-by-epoch", "curves-by-seconds", "losses-by-epoch", "tuning-history", *TRIALS])
+    drawn = sorted(p.name for p in (tmp_path / "report" / "figures").iterdir())
+    assert drawn == [f"digits-mlp-{name}.svg" for name in without_joules]
     assert tags_of_quality(html) == {"absent", "unresolved"}
 
 

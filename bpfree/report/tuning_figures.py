@@ -1,0 +1,194 @@
+"""The figures of tuning, from the records of its trials: how it went, which knobs mattered, where each trial was."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import altair as alt
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+from bpfree.records import KnobRange, Record
+from bpfree.report import form
+from bpfree.report.coordinates import coordinates
+from bpfree.report.drawing import INK, WIDTH, Figure, render, room_for, scale
+from bpfree.report.summary import Workload
+from bpfree.report.trials import Trial, Tuning, tunings
+
+FEWEST_TRIALS = 8
+"""Completed trials below which no importance is given."""
+PANELS_ACROSS, PANEL_WIDTH, PANEL_HEIGHT = 2, 190, 120
+ROW_HEIGHT = 22
+CROSS = "M-1,-1L1,1M-1,1L1,-1"
+
+
+def of_trials(workload: Workload, records: Sequence[Record]) -> list[Figure]:
+    """All of a workload: of its methods together, then of each."""
+    found = tunings(workload, records)
+    if not found:
+        return []
+    drawn = [history(workload, found), importance(workload, found)]
+    return [figure for figure in drawn if figure] + [coordinates(workload, each) for each in found if each.knobs]
+
+
+def history(workload: Workload, found: Sequence[Tuning]) -> Figure:
+    """Validation accuracy of each trial and the best so far, a panel a method, on the same axes."""
+    foot = min(map(foot_of, found))
+    top = max(max(each.values) for each in found)
+    span = (foot - 0.12 * (top - foot or 1), top + 0.06 * (top - foot or 1))
+    last = max(len(each.trials) for each in found)
+    parts = [panel(each, span, last, workload) for each in found]
+    return render(
+        f"{workload.name}-tuning-history",
+        "How tuning went",
+        "Validation accuracy in % of each trial, by its number; the first has the defaults. The line is the best so "
+        f"far, the ring the chosen trial.{marked(found, span[0])}",
+        alt.concat(*parts, columns=PANELS_ACROSS, spacing={"row": 14, "column": 20}),
+        part="tuning",
+    )
+
+
+def marked(found: Sequence[Tuning], foot: float) -> str:
+    """What the marks say that occur."""
+    trials = [trial for each in found for trial in each.trials]
+    texts = {
+        "Hollow triangles were pruned.": any(t.ending == "pruned" for t in trials),
+        "Crosses at the foot diverged or failed.": any(t.value is None for t in trials),
+        "Triangles at the foot lie below the axis.": any(t.value is not None and t.value < foot for t in trials),
+    }
+    return "".join(f" {text}" for text, occurs in texts.items() if occurs)
+
+
+def foot_of(each: Tuning) -> float:
+    """From where a method's trials are told apart: three quarters of them, and all of the line."""
+    return min(sorted(each.values)[len(each.values) // 4], each.values[0])
+
+
+def panel(each: Tuning, span: tuple[float, float], last: int, workload: Workload) -> Any:
+    """One method's history."""
+    foot = span[0] + 0.05 * (span[1] - span[0])
+    x = alt.X("trial:Q", title=None, scale=alt.Scale(domain=[0.5, last + 0.5], nice=False))
+    x = x.axis(tickMinStep=1, tickCount=5, format="d", grid=False)
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=span, nice=False), axis=alt.Axis(tickCount=4))
+    colour = scale(workload.methods).legend(None)
+    best = alt.Chart(alt.Data(values=best_so_far(each, last))).mark_line(interpolate="step-after", strokeWidth=2)
+    layers = [best.encode(x=x, y=y, color=colour)]
+    for kind, mark in MARKS.items():
+        rows = [mark_row(each, trial, foot) for trial in each.trials if kind_of(trial, span[0]) == kind]
+        if rows:
+            layers.append(alt.Chart(alt.Data(values=rows)).mark_point(**mark).encode(x=x, y=y, color=colour))
+    chosen = [mark_row(each, trial, foot) for trial in each.trials if trial.chosen]
+    ring = alt.Chart(alt.Data(values=chosen)).mark_point(size=130, color=INK[0], strokeWidth=1.5)
+    return alt.layer(*layers, ring.encode(x=x, y=y)).properties(
+        width=PANEL_WIDTH, height=PANEL_HEIGHT, title=heading(form.title(each.method.name))
+    )
+
+
+MARKS: dict[str, dict[str, Any]] = {
+    "completed": {"size": 42, "filled": True, "opacity": 0.7},
+    "pruned": {"size": 50, "shape": "triangle-up", "filled": False, "strokeWidth": 1.5},
+    "below": {"size": 50, "shape": "triangle-down", "filled": True, "opacity": 0.7},
+    "without a value": {"size": 24, "shape": CROSS, "strokeWidth": 2},
+}
+
+
+def kind_of(trial: Trial, lowest: float) -> str:
+    """How a trial is marked."""
+    if trial.value is None:
+        return "without a value"
+    if trial.value < lowest:
+        return "below"
+    return "completed" if trial.counts else "pruned"
+
+
+def mark_row(each: Tuning, trial: Trial, foot: float) -> dict[str, Any]:
+    """A trial's mark; what lies below the axis, or has no value, is at its foot."""
+    value = foot if trial.value is None else max(trial.value, foot)
+    return {"method": form.title(each.method.name), "trial": trial.place, "value": value}
+
+
+def best_so_far(each: Tuning, last: int) -> list[dict[str, Any]]:
+    """The steps of the line, from the first completed trial to the end of the panel."""
+    name, bests = form.title(each.method.name), accumulate(each.values, max)
+    rows = [
+        {"method": name, "trial": trial.place, "value": best} for trial, best in zip(each.completed, bests, strict=True)
+    ]
+    return [*rows, {**rows[-1], "trial": last}]
+
+
+def heading(text: str) -> Any:
+    """A panel's title."""
+    return alt.TitleParams(text, anchor="start", color=INK[0], fontSize=13, fontWeight="normal")
+
+
+def importance(workload: Workload, found: Sequence[Tuning]) -> Figure | None:
+    """How much of the spread between a method's trials each knob explains, as bars."""
+    explained = [(each, importances(each)) for each in found if lacking(each) is None]
+    if not explained:
+        return None
+    colour = scale(workload.methods).legend(None)
+    room = room_for(form.words(name) for _, shares in explained for name in shares)
+    parts = []
+    for i, (each, shares) in enumerate(explained):
+        rows = [
+            {"method": form.title(each.method.name), "knob": form.words(name), "share": share, "label": f"{share:.0%}"}
+            for name, share in shares.items()
+        ]
+        title = "share of the variance explained" if i == len(explained) - 1 else None
+        axis = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
+        x = alt.X("share:Q", title=title, axis=axis, scale=alt.Scale(domain=[0, 1.12], nice=False))
+        names = alt.Axis(ticks=False, domain=False, labelLimit=room, minExtent=room, maxExtent=room)
+        y = alt.Y("knob:N", sort=None, title=None, axis=names)
+        base = alt.Chart(alt.Data(values=rows))
+        text = base.mark_text(align="left", dx=6, color=INK[0], fontSize=12)
+        layers = alt.layer(
+            base.mark_bar(height=12).encode(x=x, y=y, color=colour), text.encode(x=x, y=y, text="label:N")
+        )
+        size = {"width": WIDTH - room, "height": ROW_HEIGHT * len(rows)}
+        parts.append(layers.properties(title=heading(form.title(each.method.name)), **size))
+    return render(
+        f"{workload.name}-knob-importance",
+        "Which knobs mattered",
+        "How much of the variance between a method’s completed trials each knob explains, over its whole range "
+        "(functional ANOVA). From so few trials this is rough: a knob may owe its bar to chance.",
+        alt.vconcat(*parts, spacing=14),
+        part="tuning",
+    )
+
+
+def lacking(each: Tuning) -> str | None:
+    """Why no importance is given; None where it is."""
+    completed = each.completed
+    if len(each.knobs) < 2:
+        return "fewer than two knobs were tuned"
+    if len(completed) < FEWEST_TRIALS:
+        return f"{len(completed)} completed trials, and {FEWEST_TRIALS} are the least"
+    return "all its trials came out alike" if len({trial.value for trial in completed}) == 1 else None
+
+
+def unexplained(workload: Workload, records: Sequence[Record]) -> list[str]:
+    """For each method whose knobs' importance is left out, why."""
+    reasons: dict[str, list[str]] = {}
+    for each in tunings(workload, records):
+        if reason := lacking(each):
+            reasons.setdefault(reason, []).append(form.title(each.method.name))
+    return [f"Which knobs mattered is not shown for {', '.join(names)}: {text}." for text, names in reasons.items()]
+
+
+def importances(each: Tuning) -> dict[str, float]:
+    """Of every knob, from the greatest; they sum to 1."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = {name: distribution(span) for name, span in each.knobs.items()}
+    study = optuna.create_study(direction="maximize")
+    for trial in each.completed:
+        study.add_trial(optuna.trial.create_trial(params=trial.knobs, distributions=space, value=trial.value))
+    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    return {name: float(share) for name, share in found.items()}
+
+
+def distribution(span: KnobRange) -> BaseDistribution:
+    """A knob's range as Optuna has it."""
+    if span.values is not None:
+        return CategoricalDistribution(span.values)
+    return FloatDistribution(span.low, span.high, log=span.log)
