@@ -6,8 +6,7 @@ from typing import Any
 import altair as alt
 
 from bpfree.report.comparison import Comparisons, Finding, Side
-from bpfree.report.drawing import INK, MUTED, SERIES, WIDTH, Figure, render
-from bpfree.report.figures import LETTER_WIDTH, NAMES_WIDTH
+from bpfree.report.drawing import INK, MUTED, SERIES, WIDTH, Figure, render, room_for
 
 LANE = 20
 """Height of a study's line."""
@@ -65,7 +64,7 @@ def dots(found: Comparisons, workload: str, findings: Sequence[Finding], quality
         legend=alt.Legend(symbolOpacity=1, columns=4),
     )
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    room = max(NAMES_WIDTH, LETTER_WIDTH * max(map(len, methods)))
+    room = room_for(methods)
     x_scale = alt.Scale(type="log" if what == "energy" else "linear", domain=span, nice=False)
     x = alt.X(
         "low:Q", title=AXES[what].format(baseline=findings[0].baseline, quality=quality), scale=x_scale,
