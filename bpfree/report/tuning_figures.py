@@ -89,7 +89,7 @@ MARKS: dict[str, dict[str, Any]] = {
     "completed": {"size": 42, "filled": True, "opacity": 0.7},
     "pruned": {"size": 50, "shape": "triangle-up", "filled": False, "strokeWidth": 1.5},
     "below": {"size": 50, "shape": "triangle-down", "filled": True, "opacity": 0.7},
-    "without a value": {"size": 24, "shape": CROSS, "strokeWidth": 2},
+    "without a value": {"size": 45, "shape": CROSS, "strokeWidth": 2},
 }
 
 
