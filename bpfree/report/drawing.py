@@ -4,7 +4,6 @@ Charts are drawn with sentinel colours. Inside the page these become CSS variabl
 page's theme; a file that stands alone gets the light theme's colours.
 """
 
-import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -51,11 +50,6 @@ class Figure:
     standalone: str
     part: str = "results"
     """Of the page: results, tuning, or trials (each method's own)."""
-
-    @property
-    def link(self) -> str:
-        """The file as a data address."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.standalone.encode()).decode()
 
 
 def colours(methods: Sequence[Method]) -> dict[str, str]:

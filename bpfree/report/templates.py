@@ -26,5 +26,8 @@ def style() -> str:
 
 
 def script() -> str:
-    """What makes the tables of runs sortable; the pages are whole without it."""
-    return (HERE / "runs.js").read_text()
+    """What sorts the tables of runs and saves figures; the pages are whole without it."""
+    named = (drawing.INK, drawing.MUTED, drawing.GRID, drawing.PAPER, *drawing.SERIES)
+    light = ", ".join(f'"{variable}": "{colour}"' for _, variable, colour in named)
+    figures = (HERE / "figures.js").read_text().replace("/* colours */", light)
+    return (HERE / "runs.js").read_text() + figures

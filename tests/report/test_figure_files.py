@@ -34,11 +34,11 @@ def first_pixel(png):
 
 
 def test_every_figure_is_written_in_the_formats_asked_for(made, tmp_path):
-    build_report(made(), tmp_path, ["pdf", "svg", "pdf"])
+    page = build_report(made(), tmp_path, ["pdf", "svg", "pdf"]).read_text()
     files = {suffix: sorted((tmp_path / "figures").glob(f"*.{suffix}")) for suffix in ("svg", "pdf")}
-    assert len(files["svg"]) == 6
+    assert len(files["svg"]) == page.count("<figure>") > 10
     assert [file.stem for file in files["pdf"]] == [file.stem for file in files["svg"]]
-    assert len(list((tmp_path / "figures").iterdir())) == 12
+    assert len(list((tmp_path / "figures").iterdir())) == 2 * len(files["svg"])
     for suffix, found in files.items():
         assert all(file.read_bytes().startswith(BEGINNINGS[suffix]) for file in found)
 
@@ -79,4 +79,4 @@ def test_the_command_line_writes_them(made, bpfree, tmp_path):
     assert (wrong.returncode, wrong.stdout, len(wrong.stderr.splitlines())) == (2, "", 1)
     done = bpfree("report", tmp_path / "results" / "made-up", "--output", tmp_path / "report", "--figures", "pdf")
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "report" / "figures").glob("*.pdf"))) == 6
+    assert len(list((tmp_path / "report" / "figures").glob("*.pdf"))) > 10
