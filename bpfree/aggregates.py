@@ -5,30 +5,33 @@ drawn. With few seeds such intervals are too narrow rather than too wide.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from bpfree.statistics import Interval
 
 DRAWS = 2000
 Row = NDArray[np.float64]
-"""The values of one workload, a seed each."""
+"""The values of one workload, a seed each along the last axis; further axes are draws of the bootstrap."""
+Figure = Callable[[Sequence[Row]], Any]
+"""A figure of a table, or one of each draw."""
 
 
-def interquartile_mean(rows: Sequence[Row]) -> float:
+def interquartile_mean(rows: Sequence[Row]) -> Any:
     """Mean of the middle half of all values: no outlier moves it far, and it uses more of them than a median does."""
-    values = np.sort(np.concatenate(rows))
-    cut = len(values) // 4  # as scipy's trim_mean, which takes ten times as long; a bootstrap asks thousands of times
-    return float(values[cut : len(values) - cut].mean())
+    values = np.concatenate(rows, -1)
+    return stats.trim_mean(values, 0.25, axis=-1)
 
 
-def share_above(rows: Sequence[Row], threshold: float) -> float:
+def share_above(rows: Sequence[Row], threshold: float) -> Any:
     """Share of values above a threshold, those equal to it by half; each workload counts alike.
 
     Of paired differences and threshold 0: the probability of improvement, of a pair on a workload drawn at random.
     """
-    return float(np.mean([np.mean((row > threshold) + 0.5 * (row == threshold)) for row in rows]))
+    return np.mean([np.mean((row > threshold) + 0.5 * (row == threshold), -1) for row in rows], 0)
 
 
 def profile(rows: Sequence[Row], thresholds: Sequence[float]) -> list[float]:
@@ -36,13 +39,13 @@ def profile(rows: Sequence[Row], thresholds: Sequence[float]) -> list[float]:
     return [float(np.mean([np.mean(row >= threshold) for row in rows])) for threshold in thresholds]
 
 
-def bootstrapped(rows: Sequence[Row], figure: Callable[[Sequence[Row]], float], confidence: float = 0.95) -> Interval:
+def bootstrapped(rows: Sequence[Row], figure: Figure, confidence: float = 0.95) -> Interval:
     """A figure with its interval; none where a workload has one seed only."""
-    estimate, n = figure(rows), sum(len(row) for row in rows)
+    estimate, n = float(figure(rows)), sum(len(row) for row in rows)
     if min(len(row) for row in rows) < 2:
         return Interval(estimate, None, None, confidence, n)
     draw = np.random.default_rng(0)
-    drawn = [figure([row[draw.integers(len(row), size=len(row))] for row in rows]) for _ in range(DRAWS)]
+    drawn = figure([row[draw.integers(len(row), size=(DRAWS, len(row)))] for row in rows])
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(estimate, float(low), float(high), confidence, n)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import altair as alt
 
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, PAPER, WIDTH, Figure, render, scale
+from bpfree.report.drawing import HEIGHT, PAPER, WIDTH, Figure, chart_data, render, scale
 from bpfree.report.quantities import joules_of, total
 from bpfree.report.summary import Method, Workload
 from bpfree.statistics import Comparison
@@ -135,8 +135,8 @@ def total_energy(workload: Workload, confidence: float) -> Figure | None:
     y = alt.Y("joules:Q", title=f"energy in J ({workload.quality})", axis=alt.Axis(format="~s", tickCount=5))
     y = y.scale(domain=[0, top], nice=False)
     colour = scale(methods)
-    base = alt.Chart(alt.Data(values=lines))
-    dot = alt.Chart(alt.Data(values=dots)).mark_point(size=110, filled=True, opacity=1, stroke=PAPER[0])
+    base = alt.Chart(chart_data(lines))
+    dot = alt.Chart(chart_data(dots)).mark_point(size=110, filled=True, opacity=1, stroke=PAPER[0])
     chart = alt.layer(
         base.mark_area(clip=True, opacity=0.14).encode(x=x, y="low:Q", y2="high:Q", color=colour),
         base.mark_line(strokeWidth=2.2, clip=True).encode(x=x, y=y, color=colour),

@@ -10,7 +10,7 @@ from bpfree.outcomes import CALIBRATED, NAIVE
 from bpfree.report.calibration_points import point_scores
 from bpfree.report.calibration_runs import Calibration, title
 from bpfree.report.calibration_scores import Board, Scores, expected_best
-from bpfree.report.drawing import HEIGHT, SERIES, WIDTH, Figure, render
+from bpfree.report.drawing import HEIGHT, SERIES, WIDTH, Figure, chart_data, render
 
 DASHES = [[1, 0], [7, 3], [2, 2]]
 """Beside the colours: 3 and 8 have no common factor, so that 24 methods look each like no other."""
@@ -91,7 +91,7 @@ def lines(rows: list[dict[str, Any]], x: Any, y: Any, looks: Looks, interpolate:
     colour = alt.Scale(domain=names, range=[colour for colour, _ in looks.values()])
     dash = alt.Scale(domain=names, range=[dash for _, dash in looks.values()])
     return (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(chart_data(rows))
         .mark_line(strokeWidth=LINE_WIDTH, interpolate=interpolate, clip=True)
         .encode(
             x=x,

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from bpfree.report.comparison import Comparisons, Finding, Side
-from bpfree.report.drawing import INK, MUTED, SERIES, WIDTH, Figure, render, room_for
+from bpfree.report.drawing import INK, MUTED, SERIES, WIDTH, Figure, chart_data, render, room_for
 
 LANE = 20
 """Height of a study's line."""
@@ -73,8 +73,8 @@ def dots(found: Comparisons, workload: str, findings: Sequence[Finding], quality
     names = alt.Axis(ticks=False, domain=False, labelLimit=room, minExtent=room, maxExtent=room)
     y = alt.Y("method:N", sort=methods, title=None, axis=names)
     offset = alt.YOffset("study:N", sort=list(table))
-    base = alt.Chart(alt.Data(values=rows))
-    neutral = alt.Chart(alt.Data(values=[{"at": 1 if what == "energy" else 0}]))
+    base = alt.Chart(chart_data(rows))
+    neutral = alt.Chart(chart_data([{"at": 1 if what == "energy" else 0}]))
     chart = alt.layer(
         neutral.mark_rule(color=MUTED[0], strokeDash=[3, 3]).encode(x="at:Q"),
         base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", y=y, yOffset=offset, color=colour),

@@ -1,5 +1,6 @@
 """Parallel coordinates, turned so that they fit a phone: each knob's axis is a row, each trial a line down the page."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import altair as alt
 
 from bpfree.records import KnobRange
 from bpfree.report import form
-from bpfree.report.drawing import MUTED, PAPER, WIDTH, Figure, colours, render, room_for
+from bpfree.report.drawing import MUTED, PAPER, WIDTH, Figure, chart_data, colours, render, room_for
 from bpfree.report.summary import Workload
 from bpfree.report.trials import Trial, Tuning, position, ticks
 
@@ -18,6 +19,8 @@ FAINTEST = 0.22
 """How full the line of the worst trial is."""
 ACCURACY = "validation, %"
 DASHED = [4, 3]
+LINES = 50
+"""Of more trials the best are drawn."""
 
 
 def coordinates(workload: Workload, each: Tuning) -> Figure:
@@ -32,7 +35,7 @@ def coordinates(workload: Workload, each: Tuning) -> Figure:
     colour = colours(workload.methods)[each.method.name]
     rules = [{"axis": name, "at": 0, "end": 1} for name in axes]
     chosen = [trial for trial in each.trials if trial.chosen]
-    others = [trial for trial in each.trials if not trial.chosen]
+    others = [trial for trial in best_of(each.trials) if not trial.chosen]
     layers = [
         chart(rules).mark_rule(color=MUTED[0], strokeWidth=1).encode(x=x, x2="end:Q", y=y),
         *lines(each, others, axes, x, y, colour),
@@ -58,7 +61,14 @@ def remarks(each: Tuning) -> str:
     """On what occurs in this figure alone."""
     dashed = " Dashed: pruned, diverged or failed." if len(each.completed) < len(each.trials) else ""
     ranges = "" if each.method.tuned and each.method.tuned.search_space else " The axes span the values tried."
-    return dashed + ranges
+    best = f" Of {len(each.trials)} trials the {LINES} best are drawn." if len(each.trials) > LINES else ""
+    return best + dashed + ranges
+
+
+def best_of(trials: list[Trial]) -> list[Trial]:
+    """As many as are drawn, those without a value last; in their order."""
+    ranked = sorted(trials, key=lambda trial: -math.inf if trial.value is None else trial.value, reverse=True)
+    return sorted(ranked[:LINES], key=lambda trial: trial.place)
 
 
 def lines(each: Tuning, trials: list[Trial], axes: dict[str, KnobRange], x: Any, y: Any, colour: str) -> Iterator[Any]:
@@ -111,4 +121,4 @@ def labels(align: str, base: Any, x: Any, y: Any) -> tuple[Any, Any]:
 
 def chart(rows: list[dict[str, Any]]) -> Any:
     """A chart of some rows."""
-    return alt.Chart(alt.Data(values=rows))
+    return alt.Chart(chart_data(rows))

@@ -8,7 +8,7 @@ import altair as alt
 
 from bpfree.records import Evaluation, Record
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, WIDTH, Figure, render, scale
+from bpfree.report.drawing import HEIGHT, WIDTH, Figure, chart_data, render, scale
 from bpfree.report.quantities import joules_of
 from bpfree.report.summary import Method, Workload
 
@@ -64,8 +64,8 @@ def curves(workload: Workload, name: str, title: str, caption: str, x: Axis, axi
     low = sorted(row["accuracy"] for row in seeds)[len(seeds) // 20]
     y = alt.Y("accuracy:Q", title="validation accuracy in %", scale=alt.Scale(domainMin=max(0, low - 2), zero=False))
     colour = scale(methods)
-    thin = alt.Chart(alt.Data(values=seeds)).mark_line(strokeWidth=1, opacity=0.4, clip=True)
-    thick = alt.Chart(alt.Data(values=means)).mark_line(strokeWidth=2.5, clip=True)
+    thin = alt.Chart(chart_data(seeds)).mark_line(strokeWidth=1, opacity=0.4, clip=True)
+    thick = alt.Chart(chart_data(means)).mark_line(strokeWidth=2.5, clip=True)
     chart = alt.layer(
         thin.encode(x=axis, y=y, detail="run:N", color=colour), thick.encode(x=axis, y=y, color=colour)
     ).properties(width=WIDTH, height=HEIGHT)

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from bpfree.report import form
-from bpfree.report.drawing import INK, MUTED, WIDTH, Figure, render, scale
+from bpfree.report.drawing import INK, MUTED, WIDTH, Figure, chart_data, render, scale
 from bpfree.report.quantities import limit_per_step, seconds_per_step
 from bpfree.report.summary import Method, Workload
 from bpfree.statistics import Comparison
@@ -48,10 +48,10 @@ def part(name: str, rows: list[dict[str, Any]], span: tuple[float, float], workl
     )  # fmt: skip
     names = alt.Axis(ticks=False, domain=False, minExtent=NAMES_WIDTH, maxExtent=NAMES_WIDTH)
     y = alt.Y("row:N", sort=list(ROWS), title=None, axis=names)
-    base = alt.Chart(alt.Data(values=[{**each, "method": name} for each in rows]))
+    base = alt.Chart(chart_data([{**each, "method": name} for each in rows]))
     bar = base.transform_filter(alt.datum.row != "FLOPs")
     point = base.transform_filter(alt.datum.row == "FLOPs")
-    one = alt.Chart(alt.Data(values=[{"one": 1}]))
+    one = alt.Chart(chart_data([{"one": 1}]))
     opacity = alt.condition(alt.datum.row == "energy", alt.value(1), alt.value(0.45))
     colour = scale(workload.methods).legend(None)
     layers = alt.layer(

@@ -11,6 +11,7 @@ from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils import schemapi
 
 from bpfree.report import form
 from bpfree.report.summary import Method
@@ -50,6 +51,19 @@ class Figure:
     standalone: str
     part: str = "results"
     """Of the page: results, tuning, or trials (each method's own)."""
+
+
+class Rows(alt.Data):  # type: ignore[misc]  # altair builds it from its schema
+    """Data of a chart, which altair would else copy at every step of building it, and check row by row."""
+
+    def __deepcopy__(self, memo: Any) -> "Rows":
+        return self
+
+
+def chart_data(rows: Sequence[dict[str, Any]]) -> Rows:
+    """Rows as the data of a chart; they are not changed afterwards."""
+    with schemapi.debug_mode(False):
+        return Rows(values=rows)
 
 
 def colours(methods: Sequence[Method]) -> dict[str, str]:

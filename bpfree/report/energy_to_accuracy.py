@@ -11,7 +11,7 @@ import altair as alt
 
 from bpfree.records import Evaluation, Record
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, WIDTH, Figure, render, scale
+from bpfree.report.drawing import HEIGHT, WIDTH, Figure, chart_data, render, scale
 from bpfree.report.front import energy_axis
 from bpfree.report.quantities import own_evaluations
 from bpfree.report.reaching import figures, joules
@@ -22,7 +22,7 @@ LEVELS = (50, 60, 70, 75, 80, 82, 84, 86, 88, 90, 92, 94, 95, 96, 97, 98, 99)
 """Round levels in per cent: the table has the highest ones that any method reached with every seed."""
 SHOWN, BELOW = 3, 5
 """Levels in the table; and how many round levels below the highest of them the curves begin."""
-STEPS = 10
+STEPS = 4
 """Points of a curve for each percentage point."""
 ROUNDING = 1e-6
 """A metric is a mean in single precision: so little less than a level is the level, and no sample fewer."""
@@ -102,7 +102,7 @@ def energy_to_accuracy(workload: Workload) -> Figure | None:
     title = f"energy to reach it in J ({workload.quality})"
     x, _ = energy_axis("joules", [row["joules"] for row in drawn], title)
     chart = (
-        alt.Chart(alt.Data(values=drawn))
+        alt.Chart(chart_data(drawn))
         .mark_line(strokeWidth=2.5)
         .encode(
             x=x,

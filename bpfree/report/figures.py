@@ -10,7 +10,7 @@ from bpfree.report import form, tuning_figures
 from bpfree.report.break_even import total_energy, tuning_joules
 from bpfree.report.curves import curves_by_epoch, curves_by_joules, curves_by_seconds
 from bpfree.report.decomposition import waterfall
-from bpfree.report.drawing import INK, PAPER, WIDTH, Figure, render, room_for, scale
+from bpfree.report.drawing import INK, PAPER, WIDTH, Figure, chart_data, render, room_for, scale
 from bpfree.report.energy_to_accuracy import energy_to_accuracy
 from bpfree.report.front import accuracy_energy
 from bpfree.report.power_trace import power_trace
@@ -102,7 +102,7 @@ def stacked_bars(
         columns=len(parts), columnPadding=14, symbolType="square", symbolFillColor=INK[0], symbolStrokeWidth=0
     )
     chart = (
-        alt.Chart(alt.Data(values=rows))
+        alt.Chart(chart_data(rows))
         .mark_bar(stroke=PAPER[0], strokeWidth=1)
         .encode(
             x=alt.X("sum(joules):Q", title=axis, axis=alt.Axis(format="~s", tickCount=6)),

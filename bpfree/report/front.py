@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, MUTED, PAPER, WIDTH, Figure, render, scale
+from bpfree.report.drawing import HEIGHT, MUTED, PAPER, WIDTH, Figure, chart_data, render, scale
 from bpfree.report.quantities import accuracy_of, joules_of
 from bpfree.report.summary import Method, Workload
 
@@ -36,9 +36,9 @@ def accuracy_energy(workload: Workload) -> Figure | None:
         row["left"] = max(row["left"], floor)
     y = alt.Y("accuracy:Q", title="test accuracy in %", scale=alt.Scale(zero=False, padding=12))
     colour = scale(methods)
-    seeds = alt.Chart(alt.Data(values=dots)).mark_circle(size=28, opacity=0.45).encode(x=x, y=y, color=colour)
-    steps = alt.Chart(alt.Data(values=front(means))).mark_line(interpolate="step-after", color=MUTED[0], strokeWidth=1)
-    base = alt.Chart(alt.Data(values=means))
+    seeds = alt.Chart(chart_data(dots)).mark_circle(size=28, opacity=0.45).encode(x=x, y=y, color=colour)
+    steps = alt.Chart(chart_data(front(means))).mark_line(interpolate="step-after", color=MUTED[0], strokeWidth=1)
+    base = alt.Chart(chart_data(means))
     point = base.mark_point(size=130, filled=True, opacity=1, stroke=PAPER[0], strokeWidth=1.5)
     chart = alt.layer(
         steps.encode(x=x, y=y),

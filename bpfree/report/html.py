@@ -1,7 +1,9 @@
 """The page: figures and tables put into the template."""
 
+import gc
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,17 @@ from bpfree.results import ResultsFolder
 from bpfree.statistics import SIGN_FLIP_SEEDS, Comparison, equivalence
 
 
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Do without the search for cycles: of thousands of records, which last to the end, it takes most of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@without_collection()
 def build_report(results: Path | ResultsFolder, output: Path, formats: Sequence[str] = ()) -> Path:
     """Write `index.html` and `figures/*.svg` of a results folder: a study's, or a calibration's.
 

@@ -13,7 +13,7 @@ import numpy as np
 from bpfree.aggregates import Row, bootstrapped, interquartile_mean, paired_rows, profile, share_above
 from bpfree.records import Record
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, WIDTH, Figure, render, scale
+from bpfree.report.drawing import HEIGHT, WIDTH, Figure, chart_data, render, scale
 from bpfree.report.quantities import accuracy_of, joules_of
 from bpfree.report.summary import Method, Summary, Workload, imported
 from bpfree.statistics import Interval
@@ -65,7 +65,7 @@ def row(name: str, here: list[tuple[Workload, Method]], confidence: float) -> di
     }
 
 
-def above_zero(rows: Any) -> float:
+def above_zero(rows: Any) -> Any:
     """Probability of improvement."""
     return share_above(rows, 0.0)
 
@@ -97,7 +97,7 @@ def figure(summary: Summary) -> list[Figure]:
         for x, share in zip(thresholds, profile(of_method, thresholds), strict=True)
     ]
     shown = [here[0][1] for here in found.values()]
-    chart = alt.Chart(alt.Data(values=data)).mark_line(strokeWidth=2.5, interpolate="step-after")
+    chart = alt.Chart(chart_data(data)).mark_line(strokeWidth=2.5, interpolate="step-after")
     encoded = chart.encode(
         x=alt.X("x:Q", title="difference to the baseline of at least … points"),
         y=alt.Y("share:Q", title="share of runs in %", scale=alt.Scale(domain=[0, 100])),

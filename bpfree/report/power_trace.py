@@ -12,7 +12,7 @@ import altair as alt
 from bpfree.errors import WorldError
 from bpfree.records import Record
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, INK, WIDTH, Figure, render, scale
+from bpfree.report.drawing import HEIGHT, INK, WIDTH, Figure, chart_data, render, scale
 from bpfree.report.summary import Workload
 from bpfree.results import ResultsFolder
 
@@ -96,14 +96,14 @@ def figure(workload: Workload, record: Record, path: Path) -> Figure | None:
     (method,) = [m for m in workload.methods if record in m.completed]
     rows = [{"method": form.title(method.name), "seconds": at, "watts": watts} for at, watts in thinned(samples)]
     x = alt.X("seconds:Q", title="seconds since the first sample", scale=alt.Scale(domain=[0, end], nice=False))
-    line = alt.Chart(alt.Data(values=rows)).mark_line(strokeWidth=1.2)
+    line = alt.Chart(chart_data(rows)).mark_line(strokeWidth=1.2)
     names = [name for name in SHADES if any(row["phase"] == name for row in shaded)]
     tone = alt.Opacity(
         "phase:N",
         scale=alt.Scale(type="ordinal", domain=names, range=[SHADES[name] for name in names]),
         legend=alt.Legend(columns=len(names), columnPadding=14, symbolType="square", symbolFillColor=INK[0]),
     )
-    shades = alt.Chart(alt.Data(values=shaded)).mark_rect(color=INK[0])
+    shades = alt.Chart(chart_data(shaded)).mark_rect(color=INK[0])
     y = alt.Y("watts:Q", title="power in W", scale=alt.Scale(zero=True))
     chart = alt.layer(
         shades.encode(x=x, x2="to:Q", opacity=tone),

@@ -1,5 +1,6 @@
 """The figures of tuning, from the records of its trials: how it went, which knobs mattered, where each trial was."""
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
@@ -12,7 +13,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from bpfree.records import KnobRange, Record
 from bpfree.report import form
 from bpfree.report.coordinates import coordinates
-from bpfree.report.drawing import INK, WIDTH, Figure, render, room_for, scale
+from bpfree.report.drawing import INK, WIDTH, Figure, chart_data, render, room_for, scale
 from bpfree.report.summary import Workload
 from bpfree.report.trials import Trial, Tuning, tunings
 
@@ -20,6 +21,8 @@ FEWEST_TRIALS = 8
 """Completed trials below which no importance is given."""
 PANELS_ACROSS, PANEL_WIDTH, PANEL_HEIGHT = 2, 190, 120
 ROW_HEIGHT = 22
+MARKS_DRAWN = 60
+"""Trials of a method that a panel marks at most, evenly spaced; the line is of all."""
 CROSS = "M-1,-1L1,1M-1,1L1,-1"
 
 
@@ -43,10 +46,15 @@ def history(workload: Workload, found: Sequence[Tuning]) -> Figure:
         f"{workload.name}-tuning-history",
         "How tuning went",
         "Validation accuracy in % of each trial, by its number; the first has the defaults. The line is the best so "
-        f"far, the ring the chosen trial.{marked(found, span[0])}",
+        f"far, the ring the chosen trial.{thinned(last)}{marked(found, span[0])}",
         alt.concat(*parts, columns=PANELS_ACROSS, spacing={"row": 14, "column": 20}),
         part="tuning",
     )
+
+
+def thinned(last: int) -> str:
+    """That not every trial is marked."""
+    return "" if last <= MARKS_DRAWN else f" Of each method at most {MARKS_DRAWN} trials, evenly spaced, are marked."
 
 
 def marked(found: Sequence[Tuning], foot: float) -> str:
@@ -72,14 +80,15 @@ def panel(each: Tuning, span: tuple[float, float], last: int, workload: Workload
     x = x.axis(tickMinStep=1, tickCount=5, format="d", grid=False)
     y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=span, nice=False), axis=alt.Axis(tickCount=4))
     colour = scale(workload.methods).legend(None)
-    best = alt.Chart(alt.Data(values=best_so_far(each, last))).mark_line(interpolate="step-after", strokeWidth=2)
+    best = alt.Chart(chart_data(best_so_far(each, last))).mark_line(interpolate="step-after", strokeWidth=2)
     layers = [best.encode(x=x, y=y, color=colour)]
+    drawn = each.trials[:: math.ceil(len(each.trials) / MARKS_DRAWN)]
     for kind, mark in MARKS.items():
-        rows = [mark_row(each, trial, foot) for trial in each.trials if kind_of(trial, span[0]) == kind]
+        rows = [mark_row(each, trial, foot) for trial in drawn if kind_of(trial, span[0]) == kind]
         if rows:
-            layers.append(alt.Chart(alt.Data(values=rows)).mark_point(**mark).encode(x=x, y=y, color=colour))
+            layers.append(alt.Chart(chart_data(rows)).mark_point(**mark).encode(x=x, y=y, color=colour))
     chosen = [mark_row(each, trial, foot) for trial in each.trials if trial.chosen]
-    ring = alt.Chart(alt.Data(values=chosen)).mark_point(size=130, color=INK[0], strokeWidth=1.5)
+    ring = alt.Chart(chart_data(chosen)).mark_point(size=130, color=INK[0], strokeWidth=1.5)
     return alt.layer(*layers, ring.encode(x=x, y=y)).properties(
         width=PANEL_WIDTH, height=PANEL_HEIGHT, title=heading(form.title(each.method.name))
     )
@@ -140,7 +149,7 @@ def importance(workload: Workload, found: Sequence[Tuning]) -> Figure | None:
         x = alt.X("share:Q", title=title, axis=axis, scale=alt.Scale(domain=[0, 1.12], nice=False))
         names = alt.Axis(ticks=False, domain=False, labelLimit=room, minExtent=room, maxExtent=room)
         y = alt.Y("knob:N", sort=None, title=None, axis=names)
-        base = alt.Chart(alt.Data(values=rows))
+        base = alt.Chart(chart_data(rows))
         text = base.mark_text(align="left", dx=6, color=INK[0], fontSize=12)
         layers = alt.layer(
             base.mark_bar(height=12).encode(x=x, y=y, color=colour), text.encode(x=x, y=y, text="label:N")

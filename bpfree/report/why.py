@@ -15,7 +15,7 @@ import altair as alt
 from bpfree.records import Evaluation, Record
 from bpfree.report import form
 from bpfree.report.curves import mean_curve, thinned
-from bpfree.report.drawing import HEIGHT, WIDTH, Figure, render, scale
+from bpfree.report.drawing import HEIGHT, WIDTH, Figure, chart_data, render, scale
 from bpfree.report.quantities import flops_per_second, limit_per_step, own_evaluations, seconds_per_step
 from bpfree.report.summary import Method, Workload
 from bpfree.statistics import Comparison, mean_interval
@@ -216,7 +216,7 @@ def losses_by_epoch(workload: Workload) -> Figure | None:
     domain = [low - 0.05 * (high - low), high] if low < high else alt.Undefined
     x = alt.X("epoch:Q", title="passes over the training set", axis=alt.Axis(tickMinStep=1, format="d"))
     chart = (
-        alt.Chart(alt.Data(values=drawn))
+        alt.Chart(chart_data(drawn))
         .mark_line(strokeWidth=2.5, clip=True)
         .encode(
             x=x.scale(domainMin=0),
