@@ -42,3 +42,13 @@ def test_curves_by_time_are_over_the_seconds_of_the_history(made):
     found = curves.curve(record, lambda _, e: e.seconds)
     assert [x for x, _ in found.values()] == [e.seconds for e in record.history]
     assert curves.curves_by_seconds(workload).title == "Learning curves by time"
+
+
+def test_of_many_seeds_few_are_drawn_and_all_are_in_the_mean(made):
+    workload = summarise(made(seeds=12)).workloads[0]
+    seeds, means = curves.rows_of(workload.methods, lambda _, e: e.epoch)
+    assert len({row["run"] for row in seeds}) == 4 * curves.SEEDS_DRAWN
+    last = [row["accuracy"] for row in means if row["method"] == "Backprop"][-1]
+    runs = next(m for m in workload.methods if m.name == "backprop").completed
+    assert len(runs) == 12
+    assert last == pytest.approx(100 * sum(r.history[-1].validation_metric for r in runs) / 12)

@@ -166,3 +166,10 @@ def test_one_trial_is_enough_for_the_figures(workload):
 def test_no_torch_is_needed():
     code = "import sys, bpfree.report.tuning_figures; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_of_many_trials_the_best_are_drawn():
+    trials = [Trial(i, {}, None if i % 10 == 0 else float(i), "completed", chosen=False) for i in range(1, 101)]
+    drawn = coordinates.best_of(trials)
+    assert len(drawn) == coordinates.LINES
+    assert [trial.place for trial in drawn] == [i for i in range(45, 100) if i % 10]
