@@ -7,7 +7,7 @@ the level that Holm's step-down procedure gives each (Holm 1979).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from statistics import fmean
@@ -153,89 +153,50 @@ def t_test(d: NDArray[np.float64]) -> float | None:
     return float(stats.ttest_1samp(d, 0).pvalue)
 
 
-def all_values(values: Values) -> NDArray[np.float64]:
-    """The values of all seeds, in the order of seeds."""
-    return np.array([values[seed] for seed in sorted(values)], dtype=float)
-
-
 def welch_difference(method: Values, baseline: Values, confidence: float = 0.95) -> Comparison | None:
     """Unpaired difference of means, method − baseline; None where one of the two has no seed."""
-    a, b = all_values(method), all_values(baseline)
-    return compare_unpaired(a, b, "difference", confidence) if len(a) and len(b) else None
+    return unpaired(method, baseline, "difference", confidence)
 
 
 def welch_ratio(method: Values, baseline: Values, confidence: float = 0.95) -> Comparison | None:
     """Unpaired ratio, method / baseline, of geometric means; None where one has no seed or a value is not positive."""
-    a, b = all_values(method), all_values(baseline)
-    if not len(a) or not len(b) or (a <= 0).any() or (b <= 0).any():
-        return None
-    return compare_unpaired(np.log(a), np.log(b), "ratio", confidence)
+    return unpaired(method, baseline, "ratio", confidence)
 
 
-def compare_unpaired(a: NDArray[np.float64], b: NDArray[np.float64], kind: Kind, confidence: float) -> Comparison:
-    """A comparison from two samples (logarithmic ones for a ratio), of variances that may differ."""
-    d = float(a.mean() - b.mean())
-    half, p, freedom = welch(a, b, confidence)
-    return Comparison(
-        kind=kind,
-        estimate=scaled(d, kind),
-        low=None if half is None else scaled(d - half, kind),
-        high=None if half is None else scaled(d + half, kind),
-        confidence=confidence,
-        p=p,
-        n=len(a),
-        n_baseline=len(b),
-        freedom=freedom,
-    )
-
-
-def welch(
-    a: NDArray[np.float64], b: NDArray[np.float64], confidence: float
-) -> tuple[float | None, float | None, float | None]:
-    """Half the interval of the difference of means, the two-sided p, and the degrees of freedom.
-
-    None where a sample has fewer than two values.
-
-    se² = s²ₐ/nₐ + s²ᵦ/nᵦ, with se⁴ / ((s²ₐ/nₐ)²/(nₐ − 1) + (s²ᵦ/nᵦ)²/(nᵦ − 1)) degrees of freedom (Satterthwaite 1946).
-    Two samples without any spread decide by themselves.
-    """
-    if len(a) < 2 or len(b) < 2:
-        return None, None, None
-    d, largest = abs(a.mean() - b.mean()), max(np.abs(a).max(), np.abs(b).max())
-    if max(np.ptp(a), np.ptp(b)) <= 1e-10 * largest:  # equal but for rounding, where a t-statistic is noise
-        return 0.0, 1.0 if d <= 1e-10 * largest else 0.0, float(len(a) + len(b) - 2)
-    of_a, of_b = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    share, se = of_a / (of_a + of_b), np.sqrt(of_a + of_b)
-    freedom = 1 / (share**2 / (len(a) - 1) + (1 - share) ** 2 / (len(b) - 1))
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom) * se)
-    return half, float(2 * stats.t.sf(d / se, freedom)), float(freedom)
+def unpaired(method: Values, baseline: Values, kind: Kind, confidence: float) -> Comparison | None:
+    """A comparison of two samples of variances that may differ."""
+    found = contrast([(1, method), (-1, baseline)], kind, confidence)
+    return found and replace(found, n=len(method), n_baseline=len(baseline))
 
 
 def contrast(terms: Sequence[tuple[int, Values]], kind: Kind, confidence: float) -> Comparison | None:
     """The signed sum of the means of independent samples; None where one is empty, or of a ratio not positive.
 
     Welch's interval for any number of samples: se² = Σ s²ᵢ/nᵢ, with se⁴ / Σ (s²ᵢ/nᵢ)²/(nᵢ − 1) degrees of freedom
-    (Satterthwaite 1946). A ratio's samples enter as logarithms. `n` is the size of the smallest sample.
+    (Satterthwaite 1946); none where a sample has one value. Samples without any spread decide by themselves. A ratio's
+    samples enter as logarithms. `n` is the size of the smallest sample.
     """
-    samples = [(sign, all_values(values)) for sign, values in terms]
+    samples = [(sign, np.array([values[seed] for seed in sorted(values)], dtype=float)) for sign, values in terms]
     if any(not len(x) or (kind == "ratio" and (x <= 0).any()) for _, x in samples):
         return None
     if kind == "ratio":
         samples = [(sign, np.log(x)) for sign, x in samples]
-    total = float(sum(sign * x.mean() for sign, x in samples))
-    n = min(len(x) for _, x in samples)
+    total, n = float(sum(sign * x.mean() for sign, x in samples)), min(len(x) for _, x in samples)
     if n < 2:
         return Comparison(kind, scaled(total, kind), None, None, confidence, None, n)
-    parts = np.array([x.var(ddof=1) / len(x) for _, x in samples])
-    se = float(np.sqrt(parts.sum()))
-    half, p = 0.0, 0.0 if total else 1.0  # samples without any spread decide by themselves
-    if se > 0:
-        freedom = se**4 / sum(part**2 / (len(x) - 1) for part, (_, x) in zip(parts, samples, strict=True))
-        half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * se
-        p = float(2 * stats.t.sf(abs(total) / se, freedom))
-    return Comparison(
-        kind, scaled(total, kind), scaled(total - half, kind), scaled(total + half, kind), confidence, p, n
-    )
+    largest = max(np.abs(x).max() for _, x in samples)
+    if max(np.ptp(x) for _, x in samples) <= 1e-10 * largest:  # equal but for rounding, where a t-statistic is noise
+        half, p, freedom = 0.0, float(abs(total) <= 1e-10 * largest), float(sum(len(x) - 1 for _, x in samples))
+    else:
+        parts = np.array([x.var(ddof=1) / len(x) for _, x in samples])
+        shares, se = parts / parts.sum(), float(np.sqrt(parts.sum()))
+        freedom = float(1 / sum(share**2 / (len(x) - 1) for share, (_, x) in zip(shares, samples, strict=True)))
+        half, p = (
+            float(stats.t.ppf((1 + confidence) / 2, freedom)) * se,
+            float(2 * stats.t.sf(abs(total) / se, freedom)),
+        )
+    low, high = scaled(total - half, kind), scaled(total + half, kind)
+    return Comparison(kind, scaled(total, kind), low, high, confidence, p, n, freedom=freedom)
 
 
 def sign_flip(d: NDArray[np.float64]) -> float:

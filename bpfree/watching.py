@@ -133,12 +133,12 @@ def draw(picture: Picture) -> Group:
     """The picture as a table and a line below it."""
     table = Table(title=picture.title, title_justify="left", box=SIMPLE)
     for name in ("cell", "trials", "final runs", "latest tests", "energy so far", "left", "remarks"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == "cell")
     for cell in picture.cells:
         line = cell.status
         remarks = [f"{line[f'final_{what}']} {what}" for what in ("diverged", "failed") if line[f"final_{what}"]]
         table.add_row(
-            line["cell"],
+            line["cell"].replace(".", "\n"),  # workload, method and optimizer below each other: terminals are narrow
             f"{line['trials_done']} of {line['trials_planned']}",
             f"{line['final_done']} of {line['final_planned']}",
             cell.latest,
