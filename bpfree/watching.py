@@ -169,8 +169,12 @@ def footer(picture: Picture) -> str:
 def watch(study: Study, folder: ResultsFolder, console: Console, seconds: float) -> None:
     """Show the study anew every so many seconds, until all its final runs have ended."""
     picture = look(study, folder)
-    with Live(draw(picture), console=console, auto_refresh=False) as live:
+    live = Live(draw(picture), console=console, auto_refresh=False)
+    try:  # a `with` that is interrupted while it begins, the cursor hidden already, would not give it back
+        live.start(refresh=True)
         while not picture.ended:
             time.sleep(seconds)
             picture = look(study, folder)
             live.update(draw(picture), refresh=True)
+    finally:
+        live.stop()
