@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bpfree.statistics import Interval
+from bpfree.statistics import Interval, paired
 
 DRAWS = 2000
 Row = NDArray[np.float64]
@@ -52,9 +52,4 @@ def bootstrapped(rows: Sequence[Row], figure: Figure, confidence: float = 0.95) 
 
 def paired_rows(pairs: Mapping[str, tuple[Mapping[int, float], Mapping[int, float]]]) -> dict[str, tuple[Row, Row]]:
     """For each workload the values of a method and the baseline on the seeds that both have."""
-    found = {}
-    for name, (method, baseline) in pairs.items():
-        seeds = sorted(method.keys() & baseline.keys())
-        if seeds:
-            found[name] = np.array([method[s] for s in seeds]), np.array([baseline[s] for s in seeds])
-    return found
+    return {name: rows for name, both in pairs.items() if len((rows := paired(*both))[0])}

@@ -11,9 +11,8 @@ def sentences(summary: Summary) -> list[str]:
     """The answer of a study: for each workload accuracy, energy, and how far to trust them."""
     elsewhere = imported(summary.records)
     found = [audit.sentence(summary)] if elsewhere else []
-    margin = summary.study.get("statistics", {}).get("equivalence_margin")
     for workload in [] if elsewhere else summary.workloads:  # the table of imported runs says it shorter
-        found += of_workload(workload, len(summary.workloads) > 1, margin)
+        found += of_workload(workload, len(summary.workloads) > 1, summary.margin)
         if text := reaching.sentence(workload):
             found.append(text)
     seeds = {m.accuracy.n for w in summary.workloads for m in w.methods if m.accuracy}

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from bpfree.claims import Claim
 from bpfree.records import Record
 from bpfree.report import form
-from bpfree.report.quantities import accuracy_of, co2e_grams_of, joules_of, seconds_of
+from bpfree.report.quantities import accuracy_of, co2e_grams_of, joules_of, seconds_of, steps_of
 from bpfree.report.summary import Method, Summary, Workload
 from bpfree.statistics import Comparison
 
@@ -37,11 +37,6 @@ class Judgement:
         if published is None or c is None or c.low is None or c.high is None:
             return None
         return c.low <= published <= c.high
-
-
-def steps_of(record: Record) -> float | None:
-    """Steps of the training."""
-    return record.cost.steps if record.cost else None
 
 
 def co2e_kilograms_of(record: Record) -> float | None:

@@ -16,7 +16,7 @@ from bpfree.report import calibration, form
 from bpfree.report.comparison_settings import conditions, differing, settings
 from bpfree.report.drawing import SERIES
 from bpfree.report.quantities import accuracy_of, joules_of
-from bpfree.report.summary import Method, Summary, adjust, censored, compare, energy_quality, imported, summarise
+from bpfree.report.summary import Method, Summary, adjust, censored, compare, energy_quality, summarise
 from bpfree.results import ResultsFolder
 from bpfree.statistics import Comparison, Kind, contrast, difference, ratio
 from bpfree.targets import TARGETS
@@ -216,7 +216,7 @@ def pair(key: Key, first: Side, other: Side, confidence: float) -> Again:
     quality = energy_quality([theirs]) if not reason else "absent"
     compare(both, quality, confidence)
     seeds = {r.spec.seed: r for r in ours.completed}
-    matched = [] if unpaired(both) else [(seeds[s], r) for r in theirs.completed if (s := r.spec.seed) in seeds]
+    matched = [] if both.unpaired else [(seeds[s], r) for r in theirs.completed if (s := r.spec.seed) in seeds]
     before, after = (
         ([r for r, _ in matched], [r for _, r in matched]) if matched else (ours.completed, theirs.completed)
     )
@@ -231,11 +231,6 @@ def pair(key: Key, first: Side, other: Side, confidence: float) -> Again:
         conditions=differing(before, after, conditions),
         reason=both.censored or reason,
     )
-
-
-def unpaired(method: Method) -> bool:
-    """Whether a method or its reference was run elsewhere, with seeds of its own."""
-    return imported(method.records) or (method.reference is not None and imported(method.reference.records))
 
 
 def why_not(first: Side, other: Side, ours: Method, theirs: Method) -> str:
@@ -295,7 +290,7 @@ def carry(
     first: Method, other: Method, figure: Callable[[Record], float | None], kind: Kind, confidence: float
 ) -> Comparison | None:
     """The other study's comparison with the baseline against the first's: of seeds that all four share, if paired."""
-    if not unpaired(first) and not unpaired(other):
+    if not first.unpaired and not other.unpaired:
         (_, ours), (_, theirs) = terms(first, figure, kind)[0], terms(other, figure, kind)[0]
         return ratio(theirs, ours, confidence) if kind == "ratio" else difference(theirs, ours, confidence)
     minus = [(-sign, values) for sign, values in terms(first, figure, kind)]
@@ -306,7 +301,7 @@ def terms(method: Method, figure: Callable[[Record], float | None], kind: Kind) 
     """A comparison with the baseline as signed samples: one of pairs, or two where the runs were made elsewhere."""
     assert method.reference
     ours, theirs = method.values(figure), method.reference.values(figure)
-    if unpaired(method):
+    if method.unpaired:
         return [(1, ours), (-1, theirs)]
     seeds = ours.keys() & theirs.keys()
     if kind == "ratio":

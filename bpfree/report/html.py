@@ -87,7 +87,7 @@ def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]], o
         sign_flip_seeds=SIGN_FLIP_SEEDS,
         over_workloads=over_workloads.rows(summary),
         profiles=overall,
-        margin=summary.study.get("statistics", {}).get("equivalence_margin"),
+        margin=summary.margin,
         sections=[section(workload, group, summary) for workload, group in drawn],
         runs=[run_row(record) for record in sorted(summary.records, key=provenance.order)],
         meters=provenance.meters(summary.records),
@@ -112,8 +112,7 @@ def section(workload: Workload, group: list[drawing.Figure], summary: Summary) -
     """Everything about one workload."""
     unit, per_joule = form.energy_unit(m.joules.estimate for m in workload.methods if m.joules)
     mass = form.mass_unit(m.co2e_grams.estimate for m in workload.methods if m.co2e_grams)
-    margin = summary.study.get("statistics", {}).get("equivalence_margin")
-    comparisons = [row for m in workload.methods for row in comparison_rows(m, margin)]
+    comparisons = [row for m in workload.methods for row in comparison_rows(m, summary.margin)]
     return {
         "name": workload.name,
         "quality": workload.quality,

@@ -22,6 +22,11 @@ def seconds_of(record: Record) -> float | None:
     return record.cost.train_seconds if record.cost else None
 
 
+def steps_of(record: Record) -> float | None:
+    """Steps of the training."""
+    return record.cost.steps if record.cost else None
+
+
 def seconds_per_step(record: Record) -> float | None:
     """Of the training window, validation included, over its steps."""
     return record.cost.train_seconds / record.cost.steps if record.cost and record.cost.steps else None

@@ -18,6 +18,7 @@ from bpfree.report.quantities import (
     joules_to_best,
     seconds_of,
     seconds_per_step,
+    steps_of,
     watts_of,
 )
 from bpfree.results import ResultsFolder
@@ -76,8 +77,12 @@ class Method:
     @property
     def tests(self) -> tuple[Callable[..., Comparison | None], Callable[..., Comparison | None]]:
         """How differences and ratios to the baseline are judged: the seeds of imported runs are not the baseline's."""
-        elsewhere = imported(self.records) or (self.reference is not None and imported(self.reference.records))
-        return (welch_difference, welch_ratio) if elsewhere else (difference, ratio)
+        return (welch_difference, welch_ratio) if self.unpaired else (difference, ratio)
+
+    @property
+    def unpaired(self) -> bool:
+        """Whether its runs or its reference's were made elsewhere, with seeds of their own."""
+        return imported(self.records) or (self.reference is not None and imported(self.reference.records))
 
     def values(self, figure: Callable[[Record], float | None]) -> dict[int, float]:
         """A figure of the completed runs, by seed; runs without it are left out."""
@@ -111,6 +116,12 @@ class Summary:
     records: list[Record]
     """Final runs."""
     trials: list[Record]
+
+    @property
+    def margin(self) -> float | None:
+        """The study's equivalence margin."""
+        margin: float | None = self.study.get("statistics", {}).get("equivalence_margin")
+        return margin
 
     @property
     def warnings(self) -> list[str]:
@@ -327,7 +338,7 @@ def compare(method: Method, quality: str, confidence: float) -> None:
         return against(lambda r: None if compared and joules_of(r) is None else figure(r), ratio_of)
 
     method.factors = {
-        "steps": factor(lambda r: r.cost.steps if r.cost else None),
+        "steps": factor(steps_of),
         "time per step": factor(seconds_per_step),
         "power": factor(watts_of) if compared else None,
         "FLOPs": factor(flops_of),
