@@ -63,6 +63,11 @@ def affine(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
     return (W @ x.T).T.add_(b)
 
 
+def one_hot(y: Tensor, classes: int) -> Tensor:
+    """Y, shape (B, C)."""
+    return (y[:, None] == torch.arange(classes, device=y.device)).float()
+
+
 def adamw(weights: list[Tensor], gradients: list[Tensor]) -> Callable[[], None]:
     """Moments of the weights, and the update that uses them."""
     m, v = [torch.zeros_like(w) for w in weights], [torch.zeros_like(w) for w in weights]
@@ -93,10 +98,7 @@ def backprop(layers: list[Layer], head: Layer) -> tuple[Step, Predict]:
         for W, b in layers:
             a.append(affine(a[-1], W, b).relu_())
         o = affine(a[-1], V, c)
-        with torch.enable_grad():
-            o.requires_grad_()
-            loss = F.cross_entropy(o, y)
-            (e,) = torch.autograd.grad(loss, o)
+        loss, e = F.cross_entropy(o, y), (o.softmax(1) - one_hot(y, len(V))).div_(len(y))
         torch.mm(e.T, a[-1], out=dV)
         torch.sum(e, 0, out=dc)
         da = (V.T @ e.T).T
@@ -107,7 +109,7 @@ def backprop(layers: list[Layer], head: Layer) -> tuple[Step, Predict]:
             if i:
                 da = (layers[i][0].T @ dz.T).T
         update()
-        return loss.detach()
+        return loss
 
     def predict(x: Tensor) -> Tensor:
         for W, b in layers:
@@ -125,10 +127,11 @@ def mono_forward(layers: list[Layer], projections: list[Tensor]) -> tuple[Step, 
     classes = len(projections[0])
 
     def step(x: Tensor, y: Tensor) -> Tensor:
+        Y = one_hot(y, classes)
         for (W, b, M), (dW, db, dM), update in zip(trained, gradients, updates, strict=True):
             a = affine(x, W, b).relu_()
             G = (M @ a.T).T
-            S = (G.softmax(1) - (y[:, None] == torch.arange(classes, device=y.device)).to(G.dtype)) / len(y)
+            S = (G.softmax(1) - Y).div_(len(y))
             torch.mm(S.T, a, out=dM)
             da = (M.T @ S.T).T
             dz = torch.ops.aten.threshold_backward.grad_input(da, a, 0, grad_input=da)

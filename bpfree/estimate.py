@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from bpfree import assembly, execution, passes, stopping, workloads
 from bpfree.meters import Session, boundary_joules
 from bpfree.records import Quality, RunSpec, TrainingSettings
@@ -33,6 +35,7 @@ class Estimate:
         return self.setup_seconds + sum(n * s for n, s in zip(epochs, self.epoch_seconds, strict=True))
 
 
+@torch.no_grad()
 def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) -> Estimate:
     """Time a few steps and batches of validation of each stage, in this process.
 

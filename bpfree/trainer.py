@@ -213,6 +213,7 @@ class Run:
         end = self.progress.end or begin
         return Window(begin, end, self.session.rest())
 
+    @torch.no_grad()
     def stages(self, algorithm: Algorithm, data: Data, works: list[StageWork]) -> None:
         """All stages, one after another."""
         order = stream(self.spec.seed, "order", self.device)

@@ -9,10 +9,10 @@ The network is the others' exactly, with a linear head on the last block; nothin
 block needs no gradient of its input, and none is computed.
 """
 
-import torch
 from torch import Tensor
 
 from bpfree.algorithms.base import Algorithm, Stage, loss_and_error
+from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet
 
 
@@ -30,7 +30,7 @@ class Backprop(Algorithm):
         """One, with the whole network."""
         return [Stage("network", range(len(self.blocks)), [*self.blocks, self.head])]
 
-    @torch.no_grad()
+    @without_gradients
     def step(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """One update of all parameters."""
         a, pullbacks = inputs, []
@@ -45,7 +45,7 @@ class Backprop(Algorithm):
         self.advance(0, lambda: loss)
         return loss
 
-    @torch.no_grad()
+    @without_gradients
     def predict(self, inputs: Tensor) -> Tensor:
         """o = V a_L + c."""
         a = inputs

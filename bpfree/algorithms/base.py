@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet
 from bpfree.workloads.networks import Block, Head, Pullback, buffer, product
 
@@ -195,7 +196,7 @@ class LocalAlgorithm(Algorithm):
         """One for each block in training."""
         return {i: self.make_optimizer(self.parameters(i)) for i in self.stage.blocks}
 
-    @torch.no_grad()
+    @without_gradients
     def prefix(self, inputs: Tensor) -> Tensor:
         """Inputs of the first block in training: the finished blocks before it, applied."""
         for block in self.blocks[self.entry : self.stage.blocks.start]:
@@ -227,24 +228,25 @@ class Projection(nn.Module):
 
         def pullback(S_BC: Tensor) -> Tensor | None:
             torch.mm(S_BC.T, a_BN, out=buffer(M))
-            return product(S_BC, M.T).view(a.shape) if through else None
+            return product(S_BC, M.T).view_as(a) if through else None
 
         return product(a_BN, M), pullback
 
 
-def one_hot(labels_B: Tensor, like_BC: Tensor) -> Tensor:
-    """Y (B, C), of the type of `like_BC`."""
-    classes_C = torch.arange(like_BC.shape[1], device=like_BC.device)
-    return (labels_B[:, None] == classes_C).to(like_BC.dtype)
+def one_hot(labels_B: Tensor, classes: int) -> Tensor:
+    """Y (B, C)."""
+    return (labels_B[:, None] == torch.arange(classes, device=labels_B.device)).float()
 
 
-def softmax_error(scores_BC: Tensor, labels_B: Tensor) -> Tensor:
+def softmax_error(scores_BC: Tensor, Y_BC: Tensor) -> Tensor:
     """S = (softmax(scores) − Y) / B: the gradient of the mean cross-entropy with respect to the scores."""
-    return (scores_BC.softmax(1) - one_hot(labels_B, scores_BC)) / len(labels_B)
+    return (scores_BC.softmax(1) - Y_BC).div_(len(Y_BC))
 
 
 def loss_and_error(loss: Loss, scores_BC: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor]:
-    """A loss, and its gradient with respect to the scores."""
+    """A loss, and its gradient with respect to the scores: by autograd where it is not that of classifiers."""
+    if loss is F.cross_entropy:
+        return loss(scores_BC, targets_B), softmax_error(scores_BC, one_hot(targets_B, scores_BC.shape[1]))
     with torch.enable_grad():
         scores_BC = scores_BC.detach().requires_grad_()
         value = loss(scores_BC, targets_B)

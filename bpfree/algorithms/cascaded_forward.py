@@ -42,6 +42,7 @@ from bpfree.algorithms.base import (
     one_hot,
     softmax_error,
 )
+from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet
 from bpfree.workloads.networks import product
 
@@ -123,7 +124,7 @@ class CascadedForward(LocalAlgorithm):
         if self.h.blocks == "feedback" and self.stage.name != FEEDBACK:
             self.evaluation_mode()
 
-    @torch.no_grad()
+    @without_gradients
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of what is in training. Returns the mean of the losses."""
         if self.stage.name == FEEDBACK:
@@ -139,18 +140,18 @@ class CascadedForward(LocalAlgorithm):
         """One update of predictor i. Returns its loss before it."""
         W = self.predictors[i]
         o_BC, pullback = W.vjp(h_BN)
+        Y_BC = one_hot(labels_B, self.classes)
         if self.h.loss == "squared_error":
-            Y_BC = one_hot(labels_B, o_BC)
             self.gather(i, h_BN, Y_BC)
             squared_error: Tensor = (o_BC - Y_BC).square().sum(1).mean()
             return squared_error
         if self.h.loss == "sparsemax":
             p_BC, tau_B = sparsemax(o_BC)
             loss = sparsemax_loss(o_BC, tau_B, labels_B)
-            S_BC = (p_BC - one_hot(labels_B, p_BC)) / len(labels_B)
+            S_BC = (p_BC - Y_BC) / len(labels_B)
         else:
             loss = F.cross_entropy(o_BC, labels_B)
-            S_BC = softmax_error(o_BC, labels_B)
+            S_BC = softmax_error(o_BC, Y_BC)
         pullback(S_BC)
         self.advance(i, lambda: loss)
         return loss
@@ -183,7 +184,7 @@ class CascadedForward(LocalAlgorithm):
             a, pullback = block.vjp(a)
             pullbacks.append((a.shape, pullback))
         o_BC, through_head = self.head.vjp(a)
-        e_BC = softmax_error(o_BC, labels_B)
+        e_BC = softmax_error(o_BC, one_hot(labels_B, self.classes))
         *hidden, (_, last) = pullbacks
         for B, (shape, pullback) in zip(self.B, hidden, strict=True):
             pullback(product(e_BC, B.T).view(shape))
@@ -192,7 +193,7 @@ class CascadedForward(LocalAlgorithm):
         self.advance(0, lambda: loss)
         return loss
 
-    @torch.no_grad()
+    @without_gradients
     def predict(self, inputs: Tensor) -> Tensor:
         """By the predictors trained so far; while feedback trains the blocks, by its own head."""
         if self.stage.name == FEEDBACK:

@@ -21,7 +21,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from bpfree.algorithms.base import Algorithm, Projection, Stage, softmax_error
+from bpfree.algorithms.base import Algorithm, Projection, Stage, one_hot, softmax_error
+from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet, LogUniform
 
 
@@ -46,30 +47,30 @@ class DeepSupervision(Algorithm):
         head = [self.head] if self.h.readout == "head" else []
         return [Stage("network", range(len(self.blocks)), [*self.blocks, *self.projections, *head])]
 
-    @torch.no_grad()
+    @without_gradients
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of all parameters."""
         w, reads_head = self.h.auxiliary_weight, self.h.readout == "head"
         a, loss, da = inputs, torch.zeros((), device=self.device), None
-        pullbacks, errors = [], []
+        pullbacks, errors, Y_BC = [], [], one_hot(labels_B, self.classes)
         for block, M in zip(self.blocks, self.projections, strict=True):
             a, pullback = block.vjp(a, through=block is not self.blocks[0])
             weight = 1.0 if block is self.blocks[-1] and not reads_head else w
             G_BC, through_M = M.vjp(a, through=True)
-            S_BC = weight * softmax_error(G_BC, labels_B)
+            S_BC = weight * softmax_error(G_BC, Y_BC)
             loss = loss + weight * F.cross_entropy(G_BC, labels_B)
             pullbacks.append(pullback)
             errors.append(through_M(S_BC))
         if reads_head:
             o_BC, pullback = self.head.vjp(a)
-            da = pullback(softmax_error(o_BC, labels_B))
+            da = pullback(softmax_error(o_BC, Y_BC))
             loss = loss + F.cross_entropy(o_BC, labels_B)
         for pullback, error in zip(reversed(pullbacks), reversed(errors), strict=True):
             da = pullback(error if da is None else error.add_(da))
         self.advance(0, lambda: loss)
         return loss
 
-    @torch.no_grad()
+    @without_gradients
     def predict(self, inputs: Tensor) -> Tensor:
         """o or G_L."""
         a = inputs

@@ -39,8 +39,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from bpfree.algorithms.base import LocalAlgorithm, Projection, Schedule, Stage, softmax_error
+from bpfree.algorithms.base import LocalAlgorithm, Projection, Schedule, Stage, one_hot, softmax_error
 from bpfree.errors import RequestError
+from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet, LogUniform
 
 EPSILON = 1e-8
@@ -112,7 +113,7 @@ class ForwardForward(LocalAlgorithm):
             optimizers[READOUT] = self.make_optimizer(self.readout.parameters(), learning_rate=rate, weight_decay=decay)
         return optimizers
 
-    @torch.no_grad()
+    @without_gradients
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of each block in training, and of the read-out. Returns the mean of the blocks' losses."""
         if self.h.negatives == "hybrid":
@@ -124,32 +125,34 @@ class ForwardForward(LocalAlgorithm):
         else:
             wrong_B = self.wrong_labels(labels_B)
         # Positives above, negatives below: one product serves both.
-        x = self.prefix(torch.cat([self.embed(inputs, labels_B), self.embed(inputs, wrong_B)]))
-        losses = []
+        a = self.prefix(torch.cat([self.embed(inputs, labels_B), self.embed(inputs, wrong_B)]))
+        G, losses = goodness(a), []
         for i in self.stage.blocks:
-            x, loss = self.update_block(i, normalise(x))
+            a, G, loss = self.update_block(i, normalise(a, G))
             losses.append(loss)
         return torch.stack(losses).mean()
 
     def unsupervised_step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """The blocks see no label; the read-out takes what they made of the positives, before their updates."""
-        x = normalise(torch.cat([inputs, self.hybrids(inputs)]))
+        a = torch.cat([inputs, self.hybrids(inputs)])
+        x = normalise(a, goodness(a))
         losses, positives = [], []
         for i in self.stage.blocks:
-            a, loss = self.update_block(i, x)
-            x = normalise(a)
+            a, G, loss = self.update_block(i, x)
+            x = normalise(a, G)
             losses.append(loss)
             positives.append(x[: len(inputs)])
         assert self.V is not None
         self.update_readout(self.V, torch.cat(positives[1:] or positives, 1), labels_B)
         return torch.stack(losses).mean()
 
-    def update_block(self, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """One step of block i on normalised positives above negatives; its output and loss before it."""
+    def update_block(self, i: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of block i on normalised positives above negatives; its output, Σ a² and loss before it."""
         B = len(x) // 2
         a, pullback = self.blocks[i].vjp(x)
         g = self.scale(i)
-        logit = g * (goodness(a) - self.h.threshold * self.blocks[i].width)  # G − θ
+        G = goodness(a)
+        logit = g * (G - self.h.threshold * self.blocks[i].width)  # G − θ
         p = torch.sigmoid(logit)
         slope = torch.cat([p[:B] - 1, p[B:]]) * (2 * g / B)
         da = slope[:, None] * a
@@ -158,7 +161,7 @@ class ForwardForward(LocalAlgorithm):
             loss = loss + self.peers(i, a[:B], da[:B])
         pullback(da)
         self.advance(i, lambda: loss)
-        return a, loss
+        return a, G, loss
 
     def scale(self, i: int) -> float:
         """g: 1 for the sum, 1/N for the mean of squares."""
@@ -176,20 +179,21 @@ class ForwardForward(LocalAlgorithm):
     def update_readout(self, V: Projection, h: Tensor, labels_B: Tensor) -> Tensor:
         """One step of V by cross-entropy; returns the scores before it."""
         scores_BC, pullback = V.vjp(h)
-        pullback(softmax_error(scores_BC, labels_B))
+        pullback(softmax_error(scores_BC, one_hot(labels_B, self.classes)))
         self.advance(READOUT, lambda: F.cross_entropy(scores_BC, labels_B))
         return scores_BC
 
     def activities(self, inputs: Tensor) -> Tensor:
         """h: normalised activities of all blocks but the first, for the neutral image, unsupervised for the image."""
-        x = normalise(inputs if self.h.negatives == "hybrid" else self.neutral(inputs))
-        activities = []
+        a = inputs if self.h.negatives == "hybrid" else self.neutral(inputs)
+        x, activities = normalise(a, goodness(a)), []
         for block in self.blocks:
-            x = normalise(block(x))
+            a = block(x)
+            x = normalise(a, goodness(a))
             activities.append(x)
         return torch.cat(activities[1:] or activities, 1)
 
-    @torch.no_grad()
+    @without_gradients
     def predict(self, inputs: Tensor) -> Tensor:
         """Accumulated goodness of every label, or the read-out's scores once it is there."""
         if self.h.prediction == "readout" and self.readout is not None:
@@ -202,18 +206,20 @@ class ForwardForward(LocalAlgorithm):
         labels = self.labels_C.repeat_interleave(len(inputs))
         x = self.embed(inputs.repeat(self.classes, 1), labels)
         trained = self.blocks[: self.stage.blocks.stop]
-        total = torch.zeros(len(x), device=x.device, dtype=x.dtype)
+        G = goodness(x)
+        total = torch.zeros_like(G)
         for i, block in enumerate(trained):
-            x = block(normalise(x))
+            x = block(normalise(x, G))
+            G = goodness(x)
             if i > 0 or len(trained) == 1:
-                total += self.scale(i) * goodness(x)
+                total += self.scale(i) * G
         return total.view(self.classes, -1).T
 
-    @torch.no_grad()
+    @without_gradients
     def prefix(self, inputs: Tensor) -> Tensor:
         """As in every local algorithm, with the normalisation between blocks."""
         for block in self.blocks[: self.stage.blocks.start]:
-            inputs = block(normalise(inputs))
+            inputs = block(normalise(inputs, goodness(inputs)))
         return inputs
 
     def embed(self, inputs_BD: Tensor, labels_B: Tensor) -> Tensor:
@@ -273,9 +279,9 @@ def image_shape(inputs: int) -> tuple[int, int]:
     )
 
 
-def normalise(a: Tensor) -> Tensor:
-    """n(a) = a / (√(mean a²) + ε), sample by sample."""
-    return a / (a.square().mean(1, keepdim=True).sqrt() + EPSILON)
+def normalise(a_BN: Tensor, squares_B: Tensor) -> Tensor:
+    """n(a) = a / (√(Σ a² / N) + ε), sample by sample; the sums of squares are at hand wherever there is a goodness."""
+    return a_BN / ((squares_B / a_BN.shape[1]).sqrt() + EPSILON)[:, None]
 
 
 def goodness(a: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bpfree.algorithms.base import Cache, LocalAlgorithm, Projection, Schedule, mean_probability, softmax_error
+from bpfree.algorithms.base import Cache, LocalAlgorithm, Projection, Schedule, mean_probability, one_hot, softmax_error
+from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet
 
 
@@ -48,20 +49,20 @@ class MonoForward(LocalAlgorithm):
         """Mᵢ."""
         return [self.projections[i]]
 
-    @torch.no_grad()
+    @without_gradients
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of each block in training. Returns the last one's loss."""
-        a = self.prefix(inputs)
+        a, Y_BC = self.prefix(inputs), one_hot(labels_B, self.classes)
         for i in self.stage.blocks:
             block, M = self.blocks[i], self.projections[i]
             a, pullback = block.vjp(a)
             G_BC, through_M = M.vjp(a, through=True)
-            S_BC = softmax_error(G_BC, labels_B)
+            S_BC = softmax_error(G_BC, Y_BC)
             pullback(through_M(S_BC))  # before M is updated: one loss for all gradients
             self.advance(i, partial(F.cross_entropy, G_BC, labels_B))
         return F.cross_entropy(G_BC, labels_B)
 
-    @torch.no_grad()
+    @without_gradients
     def predict(self, inputs: Tensor) -> Tensor:
         """G of the last block trained, Σᵢ Gᵢ, or the logarithm of the mean softmax."""
         a, scores = inputs, []

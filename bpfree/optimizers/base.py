@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.optim import Optimizer
 
+from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import Choice, HyperparameterSet, LogUniform
 
 # A shared knob has the same search range for every optimizer that has it.
@@ -60,6 +61,7 @@ class ForeachOptimizer(Optimizer):
     def __init__(self, parameters: Iterable[Tensor], h: Any, lr: float, **scalars: float | Sequence[float]) -> None:
         super().__init__(parameters, {"lr": lr})
         self.h = h
+        self.complete: dict[str, list[Tensor]] = {}
         device = self.group["params"][0].device
         for name, value in scalars.items():
             self.group[name] = torch.tensor(value, dtype=torch.float64, device=device)
@@ -70,11 +72,9 @@ class ForeachOptimizer(Optimizer):
         (group,) = self.param_groups
         return group
 
+    @without_gradients
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update. Returns what the closure, if any, returns."""
-        if torch.is_grad_enabled():  # off already in an algorithm's step: the switch costs microseconds
-            with torch.no_grad():
-                return ForeachOptimizer.step(self, closure)  # not what a subclass may wrap around it
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -94,24 +94,30 @@ class ForeachOptimizer(Optimizer):
 
     def copies(self, x: list[Tensor], name: str, first: Callable[[Tensor], Tensor] = torch.zeros_like) -> list[Tensor]:
         """A tensor for each parameter, made in the first step in which it has a gradient."""
+        complete = len(x) == len(self.group["params"])
+        if complete and name in self.complete:  # to look them up in `state` costs a microsecond each
+            return self.complete[name]
         found = []
         for p in x:
             state = self.state[p]
             if name not in state:
                 state[name] = first(p).detach()
             found.append(state[name])
+        if complete:
+            self.complete[name] = found
         return found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, which leaves what is in the group on the device that it was saved from."""
         super().load_state_dict(state_dict)
+        self.complete.clear()
         device = self.group["params"][0].device
         for name, value in self.group.items():
             if isinstance(value, Tensor):
                 self.group[name] = value.to(device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "h": self.h}
+        return {**super().__getstate__(), "h": self.h, "complete": {}}
 
 
 def scaled(tensors: Sequence[Tensor], factor: Tensor) -> list[Tensor]:

@@ -120,7 +120,7 @@ class Head(nn.Linear):
         def pullback(e_BC: Tensor) -> Tensor:
             torch.mm(e_BC.T, a.flatten(1), out=buffer(V))
             torch.sum(e_BC, 0, out=buffer(c))
-            return product(e_BC, V.T).view(a.shape)
+            return product(e_BC, V.T).view_as(a)
 
         return affine(a.flatten(1), V, c), pullback
 

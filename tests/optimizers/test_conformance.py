@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+from statistics import median
 
 import pytest
 import torch
@@ -171,12 +172,11 @@ def test_a_local_algorithm_learns_with_one_for_each_block(name):
     algorithm.begin(stage)
     assert len(algorithm.optimizers) == len(algorithm.blocks)
     data = workload.load("cpu")
-    losses = [
-        algorithm.step(*batch).item()
-        for epoch in range(3)
-        for batch in passes.batches(data.train, 32, assembly.stream(epoch, "order"))
-    ]
-    assert losses[-1] < losses[0]
+    orders = [assembly.stream(epoch, "order") for epoch in range(3)]
+    first, _, last = (
+        median(algorithm.step(*batch).item() for batch in passes.batches(data.train, 32, order)) for order in orders
+    )
+    assert last < first  # of an epoch each: DoWG's steps are at times so long that a single loss may be any
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
