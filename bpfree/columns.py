@@ -46,6 +46,12 @@ def hyperparameters(record: Record) -> str:
     return "; ".join(f"{name}={value}" for name, value in record.spec.hyperparameters.items())
 
 
+def by_block(record: Record) -> str | None:
+    """The metric of each block's own prediction, as text."""
+    values = record.metrics.test_metric_by_block if record.metrics else []
+    return "; ".join(map(str, values)) or None
+
+
 COLUMNS = (
     Column("id", "string", "", "Hash of all that determines the run.", at("id")),
     Column("status", "string", "", "How the run ended: completed, diverged, out_of_memory or failed.", at("status")),
@@ -62,6 +68,7 @@ COLUMNS = (
     Column("imported_run", "string", "", "What its source calls a run made elsewhere.", at("spec.imported_run")),
     Column("test_metric", "number", "", "The workload's own metric on the test set.", at("metrics.test_metric")),
     Column("test_accuracy", "number", "fraction", "Share of the test set that is right.", at("metrics.test_accuracy")),
+    Column("test_metric_by_block", "string", "", "The test metric by each block's own prediction, in order.", by_block),
     Column("test_loss", "number", "", "The workload's loss on the test set.", at("metrics.test_loss")),
     Column("validation_metric", "number", "", "The metric on the validation set.", at("metrics.validation_metric")),
     Column(

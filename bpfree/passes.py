@@ -50,6 +50,23 @@ def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[flo
 
 
 @torch.no_grad()
+def evaluate_blocks(algorithm: Algorithm, workload: Workload, data: Split) -> list[float]:
+    """Metric over a split by each block's own prediction, where blocks make one."""
+    algorithm.evaluation_mode()
+    totals: Tensor | int = 0
+    for start in range(0, len(data), EVALUATION_BATCH):
+        targets = data.targets[start : start + EVALUATION_BATCH]
+        scores = algorithm.block_scores(data.inputs[start : start + EVALUATION_BATCH])
+        values = [workload.metric.of(each, targets).double() for each in scores]
+        if not values:
+            return []
+        totals += torch.stack(values) * len(targets)
+    assert isinstance(totals, Tensor)
+    means: list[float] = (totals / len(data)).tolist()
+    return means
+
+
+@torch.no_grad()
 def keeps(algorithm: Algorithm, workload: Workload, inputs: Tensor, samples: int) -> bool:
     """Whether the outputs of finished blocks for so many samples like these are to be kept.
 

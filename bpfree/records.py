@@ -246,6 +246,8 @@ class Metrics(Document):
     test_loss: float | None = None
     validation_metric: float | None = None
     validation_accuracy: float | None = None
+    test_metric_by_block: list[float] = []
+    """By each block's own prediction, first to last; empty where blocks make none, or where it was not recorded."""
 
 
 class Carbon(Document):

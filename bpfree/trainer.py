@@ -29,7 +29,7 @@ from bpfree.meters import (
     peak_host_bytes,
     reset_peaks,
 )
-from bpfree.passes import EVALUATION_BATCH, Batch, batches, carried, endless, evaluate, keeps
+from bpfree.passes import EVALUATION_BATCH, Batch, batches, carried, endless, evaluate, evaluate_blocks, keeps
 from bpfree.records import Evaluation, Metrics, Phase, Record, RunSpec, StageSummary, Status, TrainingSettings
 from bpfree.stopping import Stopping, cooldown, epoch_limits, scale_learning_rates, schedule_factor
 from bpfree.workloads import Data
@@ -309,13 +309,14 @@ class Run:
         """Metrics of the restored weights; the only time that the test set is read."""
         validation, _ = evaluate(algorithm, self.workload, data.validation)
         test, loss = evaluate(algorithm, self.workload, data.test)
-        is_accuracy = self.workload.metric.name == "accuracy"
+        is_accuracy, is_trial = self.workload.metric.name == "accuracy", self.spec.role == "trial"
         self.progress.metrics = Metrics(
             test_metric=test,
             test_accuracy=test if is_accuracy else None,
             test_loss=finite(loss),
             validation_metric=validation,
             validation_accuracy=validation if is_accuracy else None,
+            test_metric_by_block=[] if is_trial else evaluate_blocks(algorithm, self.workload, data.test),
         )
 
 

@@ -57,6 +57,18 @@ def test_the_record_is_whole():
     assert record.environment["threads"] == 1
 
 
+def test_each_block_is_tested_by_its_own_prediction(monkeypatch):
+    monkeypatch.setattr(passes, "EVALUATION_BATCH", 100)  # of 360 samples: a last batch that is smaller
+    metrics = trainer.run(spec("mono_forward", epochs=2), "cpu").metrics
+    first, last = metrics.test_metric_by_block
+    assert last == pytest.approx(metrics.test_metric)  # which predicts from the last block
+    assert 0.1 < first < 1
+    assert first != last
+    assert trainer.run(spec("backprop", epochs=1), "cpu").metrics.test_metric_by_block == []
+    trial = spec("mono_forward", epochs=1).model_copy(update={"role": "trial"})
+    assert trainer.run(trial, "cpu").metrics.test_metric_by_block == []
+
+
 def test_flops_are_the_formulas():
     """Of the matrix products: forward, weight gradient, and input gradient except at the first layer."""
     B, D, N, C = 32, 100, 256, 10

@@ -145,6 +145,10 @@ class Algorithm(ABC):
     def predict(self, inputs: Tensor) -> Tensor:
         """Scores (B, C), with the blocks trained so far; the highest is the prediction."""
 
+    def block_scores(self, inputs: Tensor) -> Iterator[Tensor]:  # noqa: ARG002 (for subclasses)
+        """Scores (B, C) by each block's own prediction, of the blocks trained so far; none where blocks make none."""
+        return iter(())
+
     @property
     def caches(self) -> bool:
         """Whether the stage in training wants the outputs of finished blocks kept."""

@@ -23,7 +23,7 @@ multilayer perceptron the dense blocks take their place. Scores are the logarith
 probabilities are summed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -202,15 +202,24 @@ class CascadedForward(LocalAlgorithm):
                 a = block(a)
             scores: Tensor = self.head(a)
             return scores
+        if self.h.prediction != "last":
+            return self.combine(list(self.block_scores(inputs)))
         self.solve()
-        trained = range(self.stage.blocks.stop)
-        read = trained[-1:] if self.h.prediction == "last" else trained
-        h, outputs = inputs, []
-        for i in trained:
+        last = self.stage.blocks.stop - 1
+        h = inputs
+        for block in self.blocks[: last + 1]:
+            h = block(h)
+        return self.combine([self.predictors[last](h)])
+
+    def block_scores(self, inputs: Tensor) -> Iterator[Tensor]:
+        """oᵢ = Wᵢ hᵢ; none before the predictors' stages."""
+        if self.stage.name == FEEDBACK:
+            return
+        self.solve()
+        h = inputs
+        for i in range(self.stage.blocks.stop):
             h = self.blocks[i](h)
-            if i in read:
-                outputs.append(self.predictors[i](h))
-        return self.combine(outputs)
+            yield self.predictors[i](h)
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
         """One score a class from the outputs of the predictors that are read."""

@@ -14,6 +14,7 @@ has its losses: what remains to Mono-Forward is locality alone (its *simultaneou
 (*greedy*). The published ladder of arXiv 2511.01061 changes the last two in one step.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import torch
@@ -78,3 +79,10 @@ class DeepSupervision(Algorithm):
             a = block(a)
         scores: Tensor = self.head(a) if self.h.readout == "head" else self.projections[-1](a)
         return scores
+
+    def block_scores(self, inputs: Tensor) -> Iterator[Tensor]:
+        """Gᵢ."""
+        a = inputs
+        for block, M in zip(self.blocks, self.projections, strict=True):
+            a = block(a)
+            yield M(a)

@@ -31,6 +31,7 @@ learns alongside, as in the supervised form, and changes nothing in the blocks. 
 """
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 import torch
@@ -202,18 +203,21 @@ class ForwardForward(LocalAlgorithm):
         return self.accumulated_goodness(inputs)
 
     def accumulated_goodness(self, inputs: Tensor) -> Tensor:
-        """Σᵢ G for every label; the C copies of the batch go through the network together."""
+        """Σᵢ G for every label, the first block left out where others have been trained."""
+        each = list(self.block_scores(inputs))
+        return torch.stack(each[1:] or each).sum(0)
+
+    def block_scores(self, inputs: Tensor) -> Iterator[Tensor]:
+        """G for every label; the C copies of the batch go through the network together. None where it sees no label."""
+        if self.h.negatives == "hybrid":
+            return
         labels = self.labels_C.repeat_interleave(len(inputs))
-        x = self.embed(inputs.repeat(self.classes, 1), labels)
-        trained = self.blocks[: self.stage.blocks.stop]
-        G = goodness(x)
-        total = torch.zeros_like(G)
-        for i, block in enumerate(trained):
-            x = block(normalise(x, G))
-            G = goodness(x)
-            if i > 0 or len(trained) == 1:
-                total += self.scale(i) * G
-        return total.view(self.classes, -1).T
+        a = self.embed(inputs.repeat(self.classes, 1), labels)
+        squares = goodness(a)
+        for i, block in enumerate(self.blocks[: self.stage.blocks.stop]):
+            a = block(normalise(a, squares))
+            squares = goodness(a)
+            yield (self.scale(i) * squares).view(self.classes, -1).T
 
     @without_gradients
     def prefix(self, inputs: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ to its end, freezes it and goes on, as the study of arXiv 2511.01061 did. That s
 takes one pass and is the default; its M₀ on the raw input is not built, since no prediction uses it.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Literal
 
@@ -65,11 +66,19 @@ class MonoForward(LocalAlgorithm):
     @without_gradients
     def predict(self, inputs: Tensor) -> Tensor:
         """G of the last block trained, Σᵢ Gᵢ, or the logarithm of the mean softmax."""
-        a, scores = inputs, []
+        if self.h.prediction == "last":
+            last = self.stage.blocks.stop - 1
+            a = inputs
+            for block in self.blocks[: last + 1]:
+                a = block(a)
+            G_BC: Tensor = self.projections[last](a)
+            return G_BC
+        scores = list(self.block_scores(inputs))
+        return mean_probability(scores) if self.h.prediction == "average" else torch.stack(scores).sum(0)
+
+    def block_scores(self, inputs: Tensor) -> Iterator[Tensor]:
+        """Gᵢ."""
+        a = inputs
         for i in range(self.stage.blocks.stop):
             a = self.blocks[i](a)
-            if self.h.prediction != "last" or i == self.stage.blocks.stop - 1:
-                scores.append(self.projections[i](a))
-        if self.h.prediction == "average":
-            return mean_probability(scores)
-        return torch.stack(scores).sum(0)
+            yield self.projections[i](a)

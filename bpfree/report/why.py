@@ -96,6 +96,13 @@ def stage_metrics(m: Method) -> list[tuple[str, float]]:
     return [(name, mean(values)) for name, values in best.items()] if len(best) > 1 else []
 
 
+def block_metrics(m: Method) -> list[float]:
+    """The test metric by each block's own prediction: mean over the seeds that trained as many blocks as the most."""
+    runs = [r.metrics.test_metric_by_block for r in m.completed if r.metrics]
+    blocks = max(map(len, runs), default=0)
+    return [mean(values) for values in zip(*(run for run in runs if len(run) == blocks), strict=True)]
+
+
 def comparison(m: Method, confidence: float) -> Comparison | None:
     """The difference of the lowest validation loss to the baseline, where both train their scores by it."""
     if m.reference is None or not all(map(trains_cross_entropy, [*m.completed, *m.reference.completed])):
@@ -144,6 +151,7 @@ def loss_row(m: Method, confidence: float) -> dict[str, Any]:
         "stages": "; ".join(
             f"{name}: {form.percent(value)}".replace(" ", "\u00a0") for name, value in stage_metrics(m)
         ),
+        "blocks": ", ".join(map(form.percent, block_metrics(m))),
         "difference": signed(c),
         "verdict": verdict(m, c),
     }

@@ -246,3 +246,45 @@ def test_feedback_is_a_stage_of_its_own(make):
     assert all(stage.predicts and stage.stops_early and stage.max_epochs is None for stage in predictors)
     fixed, *_ = make("cascaded_forward", blocks="feedback", feedback_stops_early=False).stages()
     assert not fixed.stops_early
+
+
+def test_a_block_has_a_prediction_of_its_own(make, batch):
+    """The read-out of its own output alone; of Forward-Forward the goodness with each label in the input."""
+    inputs, _ = batch("mlp")
+    for name, readouts in (
+        ("mono_forward", "projections"),
+        ("deep_supervision", "projections"),
+        ("cascaded_forward", "predictors"),
+    ):
+        algorithm = make(name)
+        algorithm.begin(algorithm.stages()[-1])
+        a, scores = inputs, list(algorithm.block_scores(inputs))
+        assert len(scores) == 3
+        for block, readout, found in zip(algorithm.blocks, getattr(algorithm, readouts), scores, strict=True):
+            a = block(a)
+            assert_close(found, a @ readout.weight.T)
+    algorithm = make("forward_forward", goodness="mean")
+    algorithm.begin(algorithm.stages()[0])
+    scores = list(algorithm.block_scores(inputs))
+    for label in range(3):
+        a = inputs.clone()
+        a[:, :3] = torch.eye(3, dtype=a.dtype)[label]
+        for block, found in zip(algorithm.blocks, scores, strict=True):
+            a = block(local_losses.length_normalised(a))
+            assert_close(found[:, label], a.square().mean(1))
+
+
+@pytest.mark.parametrize("name", ["backprop", "forward_forward"])
+def test_where_blocks_do_not_predict_there_are_no_scores(make, batch, name):
+    values = {"negatives": "hybrid", "prediction": "readout"} if name == "forward_forward" else {}
+    algorithm = make(name, inputs=16, **values)
+    algorithm.begin(algorithm.stages()[0])
+    assert list(algorithm.block_scores(batch("mlp", 16)[0])) == []
+
+
+@pytest.mark.parametrize("name", ["mono_forward", "cascaded_forward", "forward_forward"])
+def test_blocks_that_are_not_trained_yet_do_not_predict(make, batch, name):
+    algorithm = make(name, schedule="greedy")
+    for i, stage in enumerate(algorithm.stages()):
+        algorithm.begin(stage)
+        assert len(list(algorithm.block_scores(batch("mlp")[0]))) == i + 1

@@ -97,6 +97,14 @@ def test_each_stage_has_its_best_accuracy(rows):
     assert rows["Backprop"]["stages"] == ""
 
 
+def test_each_block_has_the_mean_accuracy_of_its_own_prediction(workload):
+    for record, values in zip(workload.methods[3].records, ([0.90, 0.93], [0.92, 0.95], [0.80]), strict=True):
+        record.metrics.test_metric_by_block = values  # the third run reached its target in the first block
+    found = {row["name"]: row["blocks"] for row in why.loss_rows(workload, 0.95)}
+    assert found["Mono-Forward"] == "91.00, 94.00"
+    assert found["Backprop"] == ""
+
+
 def test_a_stage_that_predicts_otherwise_has_no_loss(workload):
     record = workload.methods[3].records[0]
     record.stages[0].predicts = False
