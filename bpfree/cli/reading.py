@@ -37,13 +37,15 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a study from its records, or compare studies; the first is the reference."""
-    from bpfree.report import build_comparison, build_report
+    from bpfree.report import build_comparison, build_report, parallel
 
     folders = [folder_of(source, results) for source in sources]
     target = output or REPORTS / "-against-".join(folder.resolve().name for folder in folders)
     formats = figures or ()
-    alone = len(folders) == 1
-    written = build_report(folders[0], target, formats) if alone else build_comparison(folders, target, formats)
+    if len(folders) == 1:
+        written = build_report(folders[0], target, formats, parallel.processes())
+    else:
+        written = build_comparison(folders, target, formats)
     out.print(f"report: {written}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 from altair.utils import schemapi
+from pydantic_core import to_json
 
 from bpfree.report import form
 from bpfree.report.summary import Method
@@ -47,10 +48,20 @@ class Figure:
     name: str
     title: str
     caption: str
-    inline: str
-    standalone: str
+    svg: str
+    """In sentinel colours."""
     part: str = "results"
     """Of the page: results, tuning, or trials (each method's own)."""
+
+    @property
+    def inline(self) -> str:
+        """For the page."""
+        return inline(self.svg, self.title)
+
+    @property
+    def standalone(self) -> str:
+        """For a file."""
+        return replaced(self.svg, LIGHT)
 
 
 class Rows(alt.Data):  # type: ignore[misc]  # altair builds it from its schema
@@ -58,6 +69,10 @@ class Rows(alt.Data):  # type: ignore[misc]  # altair builds it from its schema
 
     def __deepcopy__(self, memo: Any) -> "Rows":
         return self
+
+    def to_dict(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """As they are."""
+        return {"values": self.values}
 
 
 def chart_data(rows: Sequence[dict[str, Any]]) -> Rows:
@@ -95,8 +110,8 @@ def render(name: str, title: str, caption: str, chart: Any, part: str = "results
         .to_dict(validate=False)  # of many rows, minutes; what is drawn wrongly shows in the tests
     )
     name = re.sub(r"[^\w.-]+", "-", name)  # it becomes a file's name and an id, whatever the study calls its workload
-    svg = unique(vl_convert.vegalite_to_svg(spec), name)
-    return Figure(name, title, caption, inline(svg, title), replaced(svg, LIGHT), part)
+    text = to_json(spec, inf_nan_mode="null").decode()  # of objects the renderer makes text too, and more slowly
+    return Figure(name, title, caption, unique(vl_convert.vegalite_to_svg(text), name), part)
 
 
 def unique(svg: str, name: str) -> str:

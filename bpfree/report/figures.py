@@ -1,12 +1,13 @@
 """The figures of a report. A new one is a function here and its name in `all_figures`."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import altair as alt
 
 from bpfree.records import Phase, Record
-from bpfree.report import form, tuning_figures
+from bpfree.report import form, over_workloads, parallel, tuning_figures
 from bpfree.report.break_even import total_energy, tuning_joules
 from bpfree.report.curves import curves_by_epoch, curves_by_joules, curves_by_seconds
 from bpfree.report.decomposition import waterfall
@@ -23,21 +24,33 @@ TONES = {"train": 1.0, "validate": 0.66, "setup": 0.36, "idle": 0.24, "test": 0.
 """How full the colour of a bar's part is; the first two enter the comparison."""
 
 
-def all_figures(summary: Summary) -> list[tuple[Workload, list[Figure]]]:
-    """The figures of every workload, those left out that have nothing to show or would compare unlike energies."""
-    makers: Sequence[Callable[[Workload], Figure | None]] = (
+def all_figures(summary: Summary, processes: int = 1) -> tuple[list[Figure], list[list[Figure]]]:
+    """The figures over all workloads, and those of each; those left out that have nothing to show."""
+    tasks = [(w, make) for w in summary.workloads for make in makers(w, summary)]
+    everything: list[Callable[[], list[Figure]]] = [partial(over_workloads.figure, summary)]
+    overall, *groups = parallel.drawn([*everything, *(make for _, make in tasks)], processes)
+    found = list(zip(tasks, groups, strict=True))
+    return overall, [[figure for (of, _), group in found if of is w for figure in group] for w in summary.workloads]
+
+
+def makers(workload: Workload, summary: Summary) -> list[Callable[[], list[Figure]]]:
+    """What draws a workload's figures, in the order of the page; none that would compare unlike energies."""
+    single: Sequence[Callable[[Workload], Figure | None]] = (
         accuracy_energy, energy_to_accuracy, waterfall, curves_by_epoch, curves_by_seconds, curves_by_joules,
         losses_by_epoch, energy_by_phase, tuning_cost, lambda w: total_energy(w, summary.confidence),
     )  # fmt: skip
     without_energy = (curves_by_epoch, curves_by_seconds, losses_by_epoch)
     folder = ResultsFolder(summary.folder)
-    found = []
-    for w in summary.workloads:
-        suitable = makers if w.quality in ("measured", "modelled") else without_energy
-        drawn = [*(make(w) for make in suitable), power_trace(w, folder)]
-        trials = tuning_figures.of_trials(w, summary.trials)
-        found.append((w, [*(figure for figure in drawn if figure is not None), *trials]))
-    return found
+    suitable = single if workload.quality in ("measured", "modelled") else without_energy
+
+    def drawn(make: Callable[[Workload], Figure | None]) -> list[Figure]:
+        figure = make(workload)
+        return [] if figure is None else [figure]
+
+    return [
+        *(partial(drawn, make) for make in (*suitable, lambda w: power_trace(w, folder))),
+        lambda: tuning_figures.of_trials(workload, summary.trials),
+    ]
 
 
 def phase_joules(record: Record, phase: Phase) -> float | None:

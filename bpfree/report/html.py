@@ -47,10 +47,11 @@ def without_collection() -> Iterator[None]:
 
 
 @without_collection()
-def build_report(results: Path | ResultsFolder, output: Path, formats: Sequence[str] = ()) -> Path:
+def build_report(results: Path | ResultsFolder, output: Path, formats: Sequence[str] = (), processes: int = 1) -> Path:
     """Write `index.html` and `figures/*.svg` of a results folder: a study's, or a calibration's.
 
-    `formats` are further ones for the figures.
+    `formats` are further ones for the figures. More than one of `processes` may draw a study's only where this process
+    has no other thread and has drawn nothing: they are forked from it, and the renderer's threads would be missing.
 
     Raises
     ------
@@ -65,13 +66,12 @@ def build_report(results: Path | ResultsFolder, output: Path, formats: Sequence[
     if calibration.is_calibration(folder):
         return calibration.write(folder, target, formats)
     summary = summarise(folder.path)
-    drawn = figures.all_figures(summary)
-    overall = over_workloads.figure(summary)
-    figure_files.write([*overall, *(figure for _, group in drawn for figure in group)], target, formats)
-    return target.write_text("index.html", page(summary, drawn, overall))
+    overall, drawn = figures.all_figures(summary, processes)
+    figure_files.write([*overall, *(figure for group in drawn for figure in group)], target, formats)
+    return target.write_text("index.html", page(summary, overall, drawn))
 
 
-def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]], overall: list[drawing.Figure]) -> str:
+def page(summary: Summary, overall: list[drawing.Figure], drawn: list[list[drawing.Figure]]) -> str:
     """The HTML text."""
     series = {form.title(m.name): v for w in summary.workloads for m, v in zip(w.methods, variables(w), strict=True)}
     return templates.render(
@@ -88,7 +88,7 @@ def page(summary: Summary, drawn: list[tuple[Workload, list[drawing.Figure]]], o
         over_workloads=over_workloads.rows(summary),
         profiles=overall,
         margin=summary.margin,
-        sections=[section(workload, group, summary) for workload, group in drawn],
+        sections=[section(workload, group, summary) for workload, group in zip(summary.workloads, drawn, strict=True)],
         runs=[run_row(record) for record in sorted(summary.records, key=provenance.order)],
         meters=provenance.meters(summary.records),
         devices=devices.rows(summary),

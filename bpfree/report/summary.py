@@ -1,14 +1,13 @@
 """From records to the figures of a report: one summary a workload, one row a method, comparisons with the baseline."""
 
-import json
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bpfree.errors import WorldError
 from bpfree.records import Record, TrainingSettings, TunedCell, cell_name
+from bpfree.report import kept_study
 from bpfree.report.quantities import (
     accuracy_of,
     arrival,
@@ -115,7 +114,8 @@ class Summary:
     planned: int
     records: list[Record]
     """Final runs."""
-    trials: list[Record]
+    trials: dict[str, list[Record]]
+    """By cell."""
 
     @property
     def margin(self) -> float | None:
@@ -144,8 +144,8 @@ class Summary:
                 found.append(
                     f"{workload.name}: the methods were not given the same number of trials: {sorted(budgets)}"
                 )
-            for kind, records in (("final runs", self.records), ("trials", self.trials)):
-                here = [record for record in records if record.spec.workload == workload.name]
+            for kind, cells in (("final runs", by_cell(self.records)), ("trials", self.trials)):
+                here = [cell for cell in cells.values() if cell[0].spec.workload == workload.name]
                 unlike = [name.replace("_", " ") for name in TrainingSettings.model_fields if not alike(here, name)]
                 if unlike:
                     found.append(f"{workload.name}: the {kind} differ in {', '.join(unlike)}")
@@ -172,12 +172,17 @@ def imported(records: Sequence[Record]) -> bool:
     return any(record.spec.role == "imported" for record in records)
 
 
-def alike(records: Sequence[Record], name: str) -> bool:
-    """Whether all methods were trained with the same values of a setting; a study that changed left old trials."""
-    values: dict[str, set[Any]] = {}
+def by_cell(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The records of each cell."""
+    found: dict[str, list[Record]] = {}
     for record in records:
-        values.setdefault(record.spec.cell, set()).add(getattr(record.spec.training, name))
-    return len({frozenset(of_cell) for of_cell in values.values()}) <= 1
+        found.setdefault(record.spec.cell, []).append(record)
+    return found
+
+
+def alike(cells: Iterable[Sequence[Record]], name: str) -> bool:
+    """Whether all methods were trained with the same values of a setting; a study that changed left old trials."""
+    return len({frozenset(getattr(record.spec.training, name) for record in cell) for cell in cells}) <= 1
 
 
 def summarise(path: Path) -> Summary:
@@ -189,12 +194,7 @@ def summarise(path: Path) -> Summary:
         The folder is not a study's, or has no final run yet.
     """
     folder = ResultsFolder(path)
-    if not (path / "study.toml").is_file():
-        raise WorldError(
-            f"{path} is not the results folder of a study: it has no study.toml; run the study first, or name --results"
-        )
-    study = parsed(path / "study.toml", tomllib.loads, ("name", "workloads", "algorithms", "baseline"))
-    plan = parsed(path / "plan.json", json.loads, ("final_runs",)) if (path / "plan.json").is_file() else None
+    study, plan = kept_study.study(path), kept_study.plan(path)
     everything = list(folder.records())
     ours = set(plan["final_runs"]) if plan else {r.id for r in everything if r.spec.role == "final"}
     finals = [record for record in everything if record.id in ours]
@@ -203,52 +203,19 @@ def summarise(path: Path) -> Summary:
     confidence = study.get("statistics", {}).get("confidence", 0.95)
     cells = {cell.cell: cell for cell in folder.tuned_cells()}
     workloads = [
-        summarise_workload(name, study, finals, cells, confidence) for name in map(name_of, study["workloads"])
+        summarise_workload(name, study, finals, cells, confidence)
+        for name in map(kept_study.name_of, study["workloads"])
     ]
     adjust([method for workload in workloads for method in workload.methods], confidence)
-    trials = [record for record in everything if record.spec.role == "trial"]
+    trials = by_cell(record for record in everything if record.spec.role == "trial")
     return Summary(study, path, workloads, confidence, len(ours), finals, trials)
-
-
-def parsed(path: Path, parser: Callable[[str], dict[str, Any]], needed: Sequence[str]) -> dict[str, Any]:
-    """A file of the folder that is no record.
-
-    Raises
-    ------
-    WorldError
-        It is damaged.
-    """
-    try:
-        found = parser(path.read_text())
-        return found | {name: found[name] for name in needed}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
-        raise WorldError(f"{path} cannot be read ({reason}): run the study again and it is written anew") from None
-
-
-def name_of(entry: str | dict[str, Any]) -> str:
-    """What a study calls a workload or an algorithm."""
-    return entry if isinstance(entry, str) else str(entry.get("label", entry["name"]))
-
-
-def forms_of(study: dict[str, Any], workload: str) -> list[tuple[str, str]]:
-    """Label and optimizer of every method that takes part on a workload, in the study's order."""
-    (entry,) = [entry for entry in study["workloads"] if name_of(entry) == workload]
-    here = None if isinstance(entry, str) else entry.get("algorithms")
-    forms = []
-    for algorithm in study["algorithms"]:
-        own = None if isinstance(algorithm, str) else algorithm.get("optimizer")
-        if here is None or name_of(algorithm) in here:
-            optimizers = [own] if own else study.get("optimizers", ["adamw"])
-            forms += [(name_of(algorithm), optimizer) for optimizer in optimizers]
-    return forms
 
 
 def summarise_workload(
     name: str, study: dict[str, Any], finals: Sequence[Record], cells: dict[str, TunedCell], confidence: float
 ) -> Workload:
     """The methods of one workload, in the study's order."""
-    forms = forms_of(study, name)
+    forms = kept_study.forms_of(study, name)
     labels = [label for label, _ in forms]
     methods = []
     for label, optimizer in forms:

@@ -1,7 +1,7 @@
 """A method's tuning as the records of its trials tell it: the knobs, where each was sought, how each trial ended."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,19 +51,19 @@ class Tuning:
         return [trial.value for trial in self.completed if trial.value is not None]
 
 
-def tunings(workload: Workload, records: Sequence[Record]) -> list[Tuning]:
+def tunings(workload: Workload, trials: Mapping[str, Sequence[Record]]) -> list[Tuning]:
     """Of every method that was tuned here; the page compares accuracies alone, in which higher is better."""
-    found = [tuning(m, records) for m in workload.methods if m.tuned and m.accuracy]
+    found = [tuning(m, trials) for m in workload.methods if m.tuned and m.accuracy]
     return [each for each in found if each.completed]
 
 
-def tuning(m: Method, records: Sequence[Record]) -> Tuning:
+def tuning(m: Method, trials: Mapping[str, Sequence[Record]]) -> Tuning:
     """The tuning that stands: a study that was changed left the trials of earlier ones, which are older."""
     assert m.tuned is not None
-    here = sorted((r for r in records if r.spec.cell == m.tuned.cell), key=lambda r: (r.started or "", r.trial or 0))
+    here = sorted(trials.get(m.tuned.cell, ()), key=lambda r: (r.started or "", r.trial or 0))
     standing = sorted(here[len(here) - min(m.tuned.trials, len(here)) :], key=lambda r: r.trial or 0)
     knobs = m.tuned.search_space or tried(standing)
-    trials = [
+    found = [
         Trial(
             place=i + 1,
             knobs={name: record.spec.hyperparameters[name] for name in knobs},
@@ -73,7 +73,7 @@ def tuning(m: Method, records: Sequence[Record]) -> Tuning:
         )
         for i, record in enumerate(standing)
     ]
-    return Tuning(m, knobs, trials)
+    return Tuning(m, knobs, found)
 
 
 def accuracy(record: Record) -> float | None:

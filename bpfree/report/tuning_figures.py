@@ -1,7 +1,7 @@
 """The figures of tuning, from the records of its trials: how it went, which knobs mattered, where each trial was."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -26,9 +26,9 @@ MARKS_DRAWN = 60
 CROSS = "M-1,-1L1,1M-1,1L1,-1"
 
 
-def of_trials(workload: Workload, records: Sequence[Record]) -> list[Figure]:
+def of_trials(workload: Workload, trials: Mapping[str, Sequence[Record]]) -> list[Figure]:
     """All of a workload: of its methods together, then of each."""
-    found = tunings(workload, records)
+    found = tunings(workload, trials)
     if not found:
         return []
     drawn = [history(workload, found), importance(workload, found)]
@@ -120,9 +120,10 @@ def mark_row(each: Tuning, trial: Trial, foot: float) -> dict[str, Any]:
 def best_so_far(each: Tuning, last: int) -> list[dict[str, Any]]:
     """The steps of the line, from the first completed trial to the end of the panel."""
     name, bests = form.title(each.method.name), accumulate(each.values, max)
-    rows = [
-        {"method": name, "trial": trial.place, "value": best} for trial, best in zip(each.completed, bests, strict=True)
-    ]
+    first: dict[float, int] = {}
+    for trial, best in zip(each.completed, bests, strict=True):
+        first.setdefault(best, trial.place)
+    rows = [{"method": name, "trial": place, "value": best} for best, place in first.items()]
     return [*rows, {**rows[-1], "trial": last}]
 
 
@@ -176,10 +177,10 @@ def lacking(each: Tuning) -> str | None:
     return "all its trials came out alike" if len({trial.value for trial in completed}) == 1 else None
 
 
-def unexplained(workload: Workload, records: Sequence[Record]) -> list[str]:
+def unexplained(workload: Workload, trials: Mapping[str, Sequence[Record]]) -> list[str]:
     """For each method whose knobs' importance is left out, why."""
     reasons: dict[str, list[str]] = {}
-    for each in tunings(workload, records):
+    for each in tunings(workload, trials):
         if reason := lacking(each):
             reasons.setdefault(reason, []).append(form.title(each.method.name))
     return [f"Which knobs mattered is not shown for {', '.join(names)}: {text}." for text, names in reasons.items()]

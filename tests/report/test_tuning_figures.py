@@ -79,7 +79,7 @@ def test_the_trials_that_stand(summary, workload):
     assert [trial.chosen for trial in first.trials] == [True, False]
     assert first.knobs == {"learning_rate": KnobRange(low=0.001, high=0.002)}
     folder = ResultsFolder(summary.folder)
-    (old,) = [r for r in summary.trials if r.spec.cell == first.method.tuned.cell and r.trial == 0]
+    (old,) = [r for r in summary.trials[first.method.tuned.cell] if r.trial == 0]
     spec = old.spec.model_copy(update={"seed": 7})
     folder.write(old.model_copy(update={"id": spec.id, "spec": spec, "started": "2020-01-01T00:00:00+00:00"}))
     again, *_ = trials.tunings(workload, summarise(summary.folder).trials)
@@ -87,7 +87,7 @@ def test_the_trials_that_stand(summary, workload):
 
 
 def test_what_a_trial_came_to(workload, summary):
-    (a, b) = [r for r in summary.trials if r.spec.algorithm == "backprop"]
+    (a, b) = summary.trials[workload.methods[0].tuned.cell]
     a.warnings.append("pruned after 3 epochs")
     b.status = "diverged"
     assert trials.tuning(workload.methods[0], summary.trials).completed == []
