@@ -31,11 +31,14 @@ class Claim(BaseModel):
     """The figure that was published for it."""
     source: str = ""
     """Where it was published."""
-    accuracy_margin: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    accuracy_margin: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
     """Where the claim is one *at equal accuracy*: what the method may lose against the baseline, a fraction."""
 
     @model_validator(mode="after")
     def _has_one_bound(self) -> Self:
         if (self.at_most is None) == (self.at_least is None):
             raise ValueError("a claim needs a bound, at_most or at_least, and one only")
+        bound = self.at_least if self.at_most is None else self.at_most
+        if self.metric == "accuracy" and bound is not None and abs(bound) > 1 and self.statistic == "difference":
+            raise ValueError("the bound of a difference of accuracies is a fraction, from -1 to 1")
         return self

@@ -242,15 +242,21 @@ def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
         Data cannot be had, the folder cannot be written, or another driver works on it.
     """
     with opened(study, places) as (planned, tuned):
-        if nothing_left(study, places.folder, places.kind) is None:
-            (places.folder.path / "plan.json").unlink(missing_ok=True)  # it may be of an earlier form of the study
+        kept, every = places.folder.plan(), len(tuned) == len(planned.cells)
+        if not every or kept.get("digest") != study.digest or kept.get("device") != places.kind:
+            keep_plan(study, places, [])  # else runs of an earlier form of the study would count as this one's
         with warm(places) as executor:
             listener.planned(planned, forecast(planned, tuned, places, executor))
             tune_cells(planned, tuned, places, executor, listener)
         blocks = planned.final_blocks(tuned)
-        kept = {"digest": study.digest, "device": places.kind, "final_runs": [s.id for block in blocks for s in block]}
-        places.folder.write_text("plan.json", json.dumps(kept, indent=1) + "\n")
+        keep_plan(study, places, [spec.id for block in blocks for spec in block])
         return make_final_runs(blocks, places, listener)
+
+
+def keep_plan(study: Study, places: Places, final_runs: list[str]) -> None:
+    """Say in the folder which final runs are the study's: none, until it is tuned."""
+    kept = {"digest": study.digest, "device": places.kind, "final_runs": final_runs}
+    places.folder.write_text("plan.json", json.dumps(kept, indent=1) + "\n")
 
 
 def tune_cells(

@@ -6,9 +6,10 @@ another machine. Units: seconds, joules, bytes; accuracies are fractions in 0-1;
 
 import hashlib
 import json
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA: Literal[1] = 1
 
@@ -138,17 +139,32 @@ def cell_name(workload: str, method: str, optimizer: str) -> str:
     return f"{workload}.{method}.{optimizer}"
 
 
+Amount = Annotated[float, Field(ge=0, le=1e30)]
+"""Seconds, joules, watts, FLOPs: what is beyond is a damaged file's."""
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def moment(text: str) -> str:
+    """A time, as it is written."""
+    datetime.fromisoformat(text).timestamp()
+    return text
+
+
+Moment = Annotated[str, AfterValidator(moment)]
+
+
 class Reading(Document):
     """The joules of one component over one window of time, and how far to trust them."""
 
     component: str
     """gpu, cpu or dram."""
-    joules: float | None
+    joules: Amount | None
     """Null where absent; an unresolved reading keeps its joules if the counter moved, but enters no claim."""
     method: str
     """E.g. nvml_energy_counter, rapl_powercap, cpu_seconds_model."""
     quality: Quality
-    resolution: float | None
+    resolution: Amount | None
     """Worst-case relative error from the meter's granularity; null where it has none."""
     reason: str | None = None
     """Why the reading is absent or unresolved, or the inputs of a model."""
@@ -157,7 +173,7 @@ class Reading(Document):
 class Phase(Document):
     """A named part of a run that is timed and metered separately."""
 
-    seconds: float
+    seconds: Amount
     readings: list[Reading]
 
 
@@ -167,16 +183,16 @@ class GpuState(Document):
     uuid: str
     name: str
     driver: str
-    power_limit_watts: float | None
-    samples: int
-    period_seconds: float
+    power_limit_watts: Amount | None
+    samples: Count
+    period_seconds: Amount
     """Between two samples of power, as meant."""
-    max_gap_seconds: float
+    max_gap_seconds: Amount
     """Between two samples of power, at worst."""
-    mean_watts: float | None
-    counter_joules: float | None
+    mean_watts: Amount | None
+    counter_joules: Amount | None
     """Of the energy counter over the window; null where the GPU has none."""
-    integral_joules: float | None
+    integral_joules: Amount | None
     """Of the sampled power over the same window."""
     utilisation_percent: float | None
     """Mean share of time in which a kernel ran."""
@@ -187,7 +203,7 @@ class GpuState(Document):
     """At the beginning, at the end, and at most."""
     throttle_reasons: list[str] = []
     """What held the clocks down at any time of it, idling apart."""
-    foreign_processes: int | None = None
+    foreign_processes: Count | None = None
     """Other processes seen computing on the GPU, at most at a time; null where NVML does not tell."""
 
     @property
@@ -202,18 +218,18 @@ class Evaluation(Document):
     """One line of a run's history: the state at the end of an epoch."""
 
     stage: str
-    epoch: int
+    epoch: Count
     """Counted over the whole run, from 1: passes so far."""
-    step: int
+    step: Count
     """Updates so far, all stages together."""
     train_loss: float | None
     """Mean of the algorithm's own loss over the epoch; not comparable between algorithms. Null if not finite."""
     validation_metric: float
     validation_loss: float | None
     """The workload's loss of the scores; null if not finite."""
-    seconds: float
+    seconds: Amount
     """Since the first step."""
-    joules: float | None
+    joules: Amount | None
     """Since the first step, over the study's boundary; null where a component is absent or the qualities differ."""
 
 
@@ -221,15 +237,15 @@ class StageSummary(Document):
     """What one stage of a run took."""
 
     name: str
-    epochs: int
-    best_epoch: int
+    epochs: Count
+    best_epoch: Count
     """Of the best validation metric, counted within the stage: its weights are restored, unless the last are kept."""
-    improved_epoch: int | None = None
+    improved_epoch: Count | None = None
     """The last one that improved what early stopping monitors; null where that is the validation metric."""
-    steps: int
-    flops_per_step: int
-    flops_per_validation: int = 0
-    flops_carried: int = 0
+    steps: Count
+    flops_per_step: Count
+    flops_per_validation: Count = 0
+    flops_carried: Count = 0
     """Of the one pass that computes the outputs of finished blocks, where they are kept."""
     cached: bool = False
     """Whether the outputs of finished blocks were kept."""
@@ -242,10 +258,10 @@ class Metrics(Document):
     """Results of the weights that the run ended with."""
 
     test_metric: float | None = None
-    test_accuracy: float | None = None
+    test_accuracy: Fraction | None = None
     test_loss: float | None = None
     validation_metric: float | None = None
-    validation_accuracy: float | None = None
+    validation_accuracy: Fraction | None = None
     test_metric_by_block: list[float] = []
     """By each block's own prediction, first to last; empty where blocks make none, or where it was not recorded."""
 
@@ -253,28 +269,28 @@ class Metrics(Document):
 class Carbon(Document):
     """Emissions of the training window, and what was assumed."""
 
-    co2e_kg: float
-    intensity_g_per_kwh: float
-    pue: float
+    co2e_kg: Amount
+    intensity_g_per_kwh: Amount
+    pue: Amount
     source: str
 
 
 class Cost(Document):
     """What a run took, over one window from the first step to the end of the last epoch, validation included."""
 
-    steps: int
-    epochs: int
-    samples: int
-    parameters: int | None
+    steps: Count
+    epochs: Count
+    samples: Count
+    parameters: Count | None
     """Parameters that were trained; null where it is not known of an imported run."""
-    flops_per_step: float | None
+    flops_per_step: Amount | None
     """Mean over the steps of all stages, counted by torch."""
-    flops_total: float | None
+    flops_total: Amount | None
     """Of the training steps; validation is not counted."""
-    peak_flops_per_second: float | None = None
+    peak_flops_per_second: Amount | None = None
     """The device's best rate on a large matrix product, in the same process before training; null for trials."""
-    train_seconds: float
-    train_joules: float | None
+    train_seconds: Amount
+    train_joules: Amount | None
     """Over the study's boundary."""
     train_joules_net: float | None
     """Above idle; null where nothing is measured."""
@@ -283,19 +299,19 @@ class Cost(Document):
     boundary: list[str]
     readings: list[Reading] = []
     """Of the training window, one a component; train_joules is the sum of those within the boundary."""
-    idle_watts: float | None
+    idle_watts: Amount | None
     """Of the device at rest with everything loaded, before training."""
-    idle_watts_after: float | None = None
+    idle_watts_after: Amount | None = None
     """The same after the run: how far the baseline drifted."""
-    repeats: int = 1
+    repeats: Count = 1
     """Trainings in the window that energy and seconds are of, where one alone was too short to be resolved."""
-    metering_cpu_seconds: float | None = None
+    metering_cpu_seconds: Amount | None = None
     """What metering itself took of the CPU, its own process included."""
-    flops_validation: float | None = None
+    flops_validation: Amount | None = None
     """Of the validations within the training window; flops_total does not hold them."""
-    peak_device_bytes: int | None
+    peak_device_bytes: Count | None
     """Of the device's allocator while it trains; null on CPU."""
-    peak_host_bytes: int | None
+    peak_host_bytes: Count | None
     """Of the fresh process while it trains; null where the process is shared by several runs."""
     carbon: Carbon | None = None
     """Null unless the study names a country or a carbon intensity."""
@@ -318,13 +334,13 @@ class Record(Document):
     gpus: list[GpuState] = []
     """Over the training window."""
     cost: Cost | None = None
-    started: str | None = None
+    started: Moment | None = None
     """UTC, ISO 8601."""
-    block: int | None = None
+    block: Count | None = None
     """Final runs: index of the block of one seed in which the run was made."""
-    position: int | None = None
+    position: Count | None = None
     """Final runs: place within the block's shuffled order."""
-    trial: int | None = None
+    trial: Count | None = None
     warnings: list[str] = []
     trace: bytes | None = Field(default=None, exclude=True, repr=False)
     """Samples of the GPU as compressed CSV, kept beside the record as power.csv.gz and not in it."""
@@ -344,6 +360,14 @@ class KnobRange(Document):
     """Whether every order of magnitude was equally likely, and not every value."""
     values: list[Any] | None = None
 
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.values is None and (self.low is None or self.high is None or self.low > self.high):
+            raise ValueError("a range needs low and high, in order, or values")
+        if self.log and not (self.low or 0) > 1e-300:
+            raise ValueError("a logarithmic range begins above 0")
+        return self
+
 
 class TunedCell(Document):
     """The outcome of one cell's tuning, fixed when it ends."""
@@ -359,20 +383,20 @@ class TunedCell(Document):
     """The best trial's, resolved."""
     search_space: dict[str, KnobRange] = {}
     """The knobs that were tuned; empty in older folders."""
-    best_trial: int | None
+    best_trial: Count | None
     """None if no trial completed: the defaults stand."""
     best_value: float | None
-    trials: int
+    trials: Count
     statuses: dict[str, int]
     """How many trials ended in each status."""
-    epochs: int
+    epochs: Count
     """Passes over the training set of all trials."""
-    seconds: float
+    seconds: Amount
     """Sum of the trials' training windows."""
     readings: list[Reading]
     """Of the whole tuning: one meter window where measured, else the sum of the trials' own."""
     taken_from: str | None = None
     """The study that tuned the cell, if another one."""
-    matched_passes: int | None = None
+    matched_passes: Count | None = None
     """The passes that each final run gets, where they are matched to the baseline's."""
     warnings: list[str] = []

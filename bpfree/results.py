@@ -121,7 +121,7 @@ class ResultsFolder:
                 yield record
 
     def plan(self) -> dict[str, Any]:
-        """What the driver kept of the plan; empty before the tuning has ended, and where the file is damaged."""
+        """What the driver kept of the plan, without final runs before the tuning has ended; empty if there is none."""
         try:
             kept: dict[str, Any] = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
             return kept if all(isinstance(run, str) for run in kept["final_runs"]) else {}

@@ -12,12 +12,12 @@ from bpfree.study import Study
 def status_of(study: Study, folder: ResultsFolder, records: Iterable[Record] | None = None) -> dict[str, Any]:
     """Trials and final runs by cell, done and planned; JSON-able. Records that are read already may be given."""
     runs: dict[str, Counter[str]] = {}
-    planned = set(folder.plan().get("final_runs", []))
+    planned = folder.plan().get("final_runs")
     imported = False
     for record in folder.records() if records is None else records:
         imported = imported or record.spec.role == "imported"
         kind = "trial" if record.spec.role == "trial" else "final"  # imported runs too are final ones
-        if kind == "trial" or not planned or record.id in planned:
+        if kind == "trial" or planned is None or record.id in planned:
             runs.setdefault(record.spec.cell, Counter())[f"{kind} {record.status}"] += 1
     cells = []
     for workload, entry, optimizer in study.cells:

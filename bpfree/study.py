@@ -105,7 +105,7 @@ class Statistics(Section):
     """`[statistics]`: how the report judges."""
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    equivalence_margin: Annotated[float, Field(gt=0)] = 0.005
+    equivalence_margin: Annotated[float, Field(gt=0, le=1)] = 0.005
 
 
 class AlgorithmEntry(BaseModel):

@@ -64,8 +64,8 @@ def look(study: Study, folder: ResultsFolder) -> Picture:
     records = list(folder.records())
     ends = {record.id: end(record, folder) for record in records}
     records.sort(key=lambda record: ends[record.id])
-    planned = set(folder.plan().get("final_runs", []))
-    current = [r for r in records if r.spec.role == "trial" or not planned or r.id in planned]
+    planned = folder.plan().get("final_runs")
+    current = [r for r in records if r.spec.role == "trial" or planned is None or r.id in planned]
     state = status_of(study, folder, records)
     cells = [cell_of(line, current) for line in state["cells"]]
     since = max(0.0, time.time() - max(ends.values())) if ends else None

@@ -17,6 +17,7 @@ from bpfree.records import (
     Carbon,
     Cost,
     Evaluation,
+    KnobRange,
     MeasurementSettings,
     Metrics,
     Phase,
@@ -171,7 +172,7 @@ def test_a_record_survives_its_file(tmp_path):
         st.text(min_size=1),
         st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False),
     ),
-    st.floats(allow_nan=False, allow_infinity=False),
+    st.floats(0, 1e30),
 )
 def test_values_survive_exactly(values, seconds):
     spec = SPEC.model_copy(update={"hyperparameters": values})
@@ -179,6 +180,42 @@ def test_values_survive_exactly(values, seconds):
     again = Record.model_validate_json(first.model_dump_json())
     assert again == first
     assert again.spec.id == spec.id
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("cost", "train_joules", -1.0),
+        ("cost", "train_seconds", 1e308),
+        ("cost", "peak_host_bytes", 10**400),
+        ("cost", "steps", -1),
+        ("metrics", "test_accuracy", 97.5),
+    ],
+)
+def test_a_figure_that_no_run_can_have_is_a_damaged_file(tmp_path, part, field, value):
+    folder = ResultsFolder(tmp_path)
+    path = folder.write(whole())
+    document = json.loads(path.read_text())
+    document[part][field] = value
+    path.write_text(json.dumps(document))
+    with pytest.raises(WorldError, match=rf"{part}\.{field}: .* delete it and the run is made again"):
+        folder.record(SPEC.id)
+
+
+def test_a_time_that_is_none_is_a_damaged_file(tmp_path):
+    folder = ResultsFolder(tmp_path)
+    path = folder.write(whole())
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"started": "yesterday"}))
+    with pytest.raises(WorldError, match=r"started: .* isoformat"):
+        folder.record(SPEC.id)
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"low": 1.0}, {"low": 2.0, "high": 1.0}, {"low": 0.0, "high": 1.0, "log": True}]
+)
+def test_a_range_that_is_none_is_refused(values):
+    with pytest.raises(ValueError, match="range"):
+        KnobRange(**values)
 
 
 def test_records_come_in_the_order_of_their_ids(tmp_path):

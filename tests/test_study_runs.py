@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -114,6 +115,21 @@ def test_a_second_call_does_nothing_and_says_so(finished, study_file, bpfree):
     assert " torch" not in modules, f"it answers without torch, here in {seconds:.1f} s"
 
 
+def test_a_report_that_is_older_than_the_runs_is_written_anew(finished, study_file, bpfree):
+    """The study may have been killed between its last run and its report."""
+    folder, options, _ = finished
+    report = folder / "reports" / "small" / "index.html"
+    current = report.read_text()
+    report.write_text("of fewer seeds")
+    os.utime(report, (0, 0))
+    bpfree("study", study_file, *options)
+    assert report.read_text() == current
+    report.write_text("newer than the runs, and somebody's own")
+    bpfree("study", study_file, *options)
+    assert report.read_text() == "newer than the runs, and somebody's own"
+    report.write_text(current)
+
+
 def test_status_export_and_report(finished, study_file, bpfree):
     folder, options, _ = finished
     results = options[:2]
@@ -137,6 +153,26 @@ def test_a_changed_budget_is_tuned_anew_and_old_runs_are_not_reported(finished, 
     done = bpfree("study", changed, *options[:2], "--output", tmp_path / "reports")
     assert done.returncode == 0, done.stderr
     assert {cell.trials for cell in ResultsFolder(folder / "results" / "small").tuned_cells()} == {2}
+
+
+def test_runs_of_an_earlier_form_do_not_count_while_the_study_is_tuned_anew(study_file, finished, tmp_path, bpfree):
+    results = tmp_path / "results"
+    shutil.copytree(finished[0] / "results", results)
+    plan = json.loads((results / "small" / "plan.json").read_text())
+    changed = tmp_path / "small.toml"
+    changed.write_text(STUDY.replace("trials = 3", "trials = 40"))
+    driver = start(changed, tmp_path, results, "trial")
+    deadline = time.monotonic() + 120
+    while json.loads((results / "small" / "plan.json").read_text())["digest"] == plan["digest"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.kill()
+    driver.communicate()
+    status = json.loads(bpfree("status", changed, "--results", results, "--json").stdout)
+    assert [cell["final_done"] for cell in status["cells"]] == [0, 0]
+    refused = bpfree("report", results / "small", "--output", tmp_path / "report")
+    assert refused.returncode == 1
+    assert "no final run" in refused.stderr
 
 
 def start(study_file, tmp_path, results, wait_for):

@@ -97,6 +97,15 @@ def test_an_untuned_cell_borrows_the_times_of_others(results):
     assert cell.seconds_left == pytest.approx(2 * sum(trials) / 6 + 3 * sum(finals) / len(finals))
 
 
+def test_final_runs_of_an_earlier_form_of_the_study_do_not_count(results):
+    """Once it goes on, its plan names none until it is tuned."""
+    plan = results / "fashion" / "plan.json"
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"final_runs": []}))
+    cell = cell_of(results)
+    assert not look(results).ended
+    assert (cell.status["final_done"], cell.status["final_planned"], cell.latest) == (0, 3, "–")
+
+
 def test_before_the_first_record_nothing_can_be_told(tmp_path):
     picture = look(tmp_path)
     assert (picture.seconds_since, picture.seconds_left, picture.ended) == (None, None, False)

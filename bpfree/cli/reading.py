@@ -58,15 +58,27 @@ def folder_of(source: Path, results: Path) -> Path:
         The study kept in the folder is damaged.
     """
     from bpfree.calibration import load_either
-    from bpfree.study import load
 
     folder = source if source.is_dir() else results / load_either(source).name
+    check_kept_study(folder)
+    return folder
+
+
+def check_kept_study(folder: Path) -> None:
+    """Refuse a results folder whose study is damaged.
+
+    Raises
+    ------
+    WorldError
+        It is.
+    """
+    from bpfree.study import load
+
     if (folder / "study.toml").is_file():
         try:
             load(folder / "study.toml")
         except RequestError as error:
             raise WorldError(f"{error}; run the study again and it is written anew") from None
-    return folder
 
 
 def watch(
@@ -170,12 +182,15 @@ def exported(format: str, folder: "ResultsFolder", records: "list[Record]") -> s
     ------
     RequestError
         A table of results is asked for, of a calibration.
+    WorldError
+        The study kept in the folder is damaged.
     """
     from bpfree.export import to_codecarbon, to_csv
 
     if format in ("latex", "markdown"):
         from bpfree.report import calibration, tables
 
+        check_kept_study(folder.path)
         if calibration.is_calibration(folder):
             raise RequestError(
                 f"{folder.path} is of a calibration, which has no such table: choose csv, json or parquet"

@@ -32,6 +32,7 @@ from bpfree.errors import RequestError
 if TYPE_CHECKING:
     from bpfree.driver import Places
     from bpfree.records import Record
+    from bpfree.results import ResultsFolder
     from bpfree.study import Study
 
 
@@ -186,7 +187,7 @@ def study(
     kind: Any = {"auto": None, "cpu": "cpu"}.get(device, "cuda")
     finished = None if dry_run else driver.nothing_left(loaded, folder, kind)
     if finished:
-        if not report_path.exists():
+        if not reports_on(report_path, folder):
             from bpfree.report import build_report
 
             build_report(folder.path, report_path.parent)
@@ -218,6 +219,14 @@ def study(
     if failed:
         err.print(f"bpfree: {len(failed)} final runs failed: call again to try them once more", style="red")
         raise typer.Exit(1)
+
+
+def reports_on(report: Path, folder: "ResultsFolder") -> bool:
+    """Whether there is a report, and no final run is newer: one may have ended and its report not been written."""
+    if not report.exists():
+        return False
+    runs = [folder.record_path(run).stat().st_mtime_ns for run in folder.plan()["final_runs"]]
+    return max(runs) <= report.stat().st_mtime_ns
 
 
 def show_plan(loaded: "Study", places: "Places", as_json: bool) -> None:

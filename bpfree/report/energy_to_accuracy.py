@@ -100,6 +100,8 @@ def energy_to_accuracy(workload: Workload) -> Figure | None:
         for i, (at, level) in enumerate(curve(m, begin))
     ]
     title = f"energy to reach it in J ({workload.quality})"
+    if not drawn:  # epochs too short for the meter: no level has its joules
+        return None
     x, _ = energy_axis("joules", [row["joules"] for row in drawn], title)
     chart = (
         alt.Chart(chart_data(drawn))

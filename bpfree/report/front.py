@@ -61,7 +61,7 @@ def accuracy_energy(workload: Workload) -> Figure | None:
 def energy_axis(field: str, joules: Sequence[float], title: str) -> tuple[Any, float]:
     """The axis of energies, logarithmic where they span more than a decade, and the least that it can show."""
     low, high = min(joules), max(joules)
-    if high <= DECADE * low:
+    if high <= DECADE * low or low <= 0:
         x = alt.X(f"{field}:Q", title=title, axis=alt.Axis(tickCount=5, format="~s"))
         return x.scale(zero=False, padding=16), 0.0
     x = alt.X(f"{field}:Q", title=f"{title}, log scale", axis=alt.Axis(values=ticks(low / 2, high * 2), format="~s"))

@@ -226,6 +226,7 @@ def ledger_row(m: Method) -> dict[str, Any]:
     """What was given to a method: rule 12 of honest comparison."""
     costs = [r.cost for r in m.completed if r.cost]
     n = len(costs)
+    of_one_quality = m.completed if m.joules else []
 
     def mean(values: list[float | None]) -> str:
         known = [value for value in values if value is not None]
@@ -242,8 +243,8 @@ def ledger_row(m: Method) -> dict[str, Any]:
         "flops_per_step": mean([c.flops_per_step / 1e6 if c.flops_per_step else None for c in costs]),
         "flops_total": mean([f / 1e12 if (f := quantities.flops_of(r)) else None for r in m.completed]),
         "speed": mean([f / 1e9 if (f := quantities.flops_per_second(r)) else None for r in m.completed]),
-        "per_sample": mean([f * 1e3 if (f := quantities.joules_per_sample(r)) else None for r in m.completed]),
-        "per_flop": mean([f * 1e9 if (f := quantities.joules_per_flop(r)) else None for r in m.completed]),
+        "per_sample": mean([f * 1e3 if (f := quantities.joules_per_sample(r)) else None for r in of_one_quality]),
+        "per_flop": mean([f * 1e9 if (f := quantities.joules_per_flop(r)) else None for r in of_one_quality]),
         "joules": form.number(m.joules.estimate if m.joules else None),
         "to_best": form.number(m.joules_to_best.estimate if m.joules_to_best else None),
         "limit": ", ".join(sorted({limit(r) for r in m.records})) or form.ABSENT,

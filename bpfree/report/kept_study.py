@@ -32,7 +32,15 @@ def plan(path: Path) -> dict[str, Any] | None:
     WorldError
         The file is damaged.
     """
-    return parsed(path / "plan.json", json.loads, ("final_runs",)) if (path / "plan.json").is_file() else None
+    return parsed(path / "plan.json", plan_of, ("final_runs",)) if (path / "plan.json").is_file() else None
+
+
+def plan_of(text: str) -> dict[str, Any]:
+    """A plan from its file's text."""
+    found: dict[str, Any] = json.loads(text)
+    if not all(isinstance(run, str) for run in found["final_runs"]):
+        raise ValueError("its final_runs are no ids")
+    return found
 
 
 def parsed(path: Path, parser: Callable[[str], dict[str, Any]], needed: Sequence[str]) -> dict[str, Any]:
@@ -46,7 +54,7 @@ def parsed(path: Path, parser: Callable[[str], dict[str, Any]], needed: Sequence
     try:
         found = parser(path.read_text())
         return found | {name: found[name] for name in needed}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise WorldError(f"{path} cannot be read ({reason}): run the study again and it is written anew") from None
 

@@ -33,8 +33,10 @@ def seconds_per_step(record: Record) -> float | None:
 
 
 def co2e_grams_of(record: Record) -> float | None:
-    """Emissions of the training window."""
-    return record.cost.carbon.co2e_kg * 1000 if record.cost and record.cost.carbon else None
+    """Emissions of the training window, if its energy may enter a claim."""
+    if record.cost is None or record.cost.carbon is None or joules_of(record) is None:
+        return None
+    return record.cost.carbon.co2e_kg * 1000
 
 
 def joules_to_best(record: Record) -> float | None:

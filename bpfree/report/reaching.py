@@ -53,8 +53,8 @@ def row(m: Method, target: Target, confidence: float, per_joule: float) -> dict[
     return {
         "name": form.title(m.name),
         "reached": f"{len(there)} of {len(m.records)}",
-        "joules": mean(joules, per_joule),
-        "joules_ratio": ratio(joules),
+        "joules": mean(joules, per_joule) if m.joules else (form.ABSENT, ""),
+        "joules_ratio": ratio(joules) if m.energy_ratio or m.reference is None else (form.ABSENT, ""),
         "seconds": mean(lambda _, e: e.seconds),
         "seconds_ratio": ratio(lambda _, e: e.seconds),
         "epochs": mean(lambda _, e: e.epoch),

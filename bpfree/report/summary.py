@@ -144,7 +144,7 @@ class Summary:
                 found.append(
                     f"{workload.name}: the methods were not given the same number of trials: {sorted(budgets)}"
                 )
-            for kind, cells in (("final runs", by_cell(self.records)), ("trials", self.trials)):
+            for kind, cells in (("final runs", {r.id: [r] for r in self.records}), ("trials", self.trials)):
                 here = [cell for cell in cells.values() if cell[0].spec.workload == workload.name]
                 unlike = [name.replace("_", " ") for name in TrainingSettings.model_fields if not alike(here, name)]
                 if unlike:
@@ -258,9 +258,9 @@ def fill(method: Method, confidence: float) -> None:
     if method.joules:
         method.joules_net = interval(lambda r: r.cost.train_joules_net if r.cost and joules_of(r) else None)
         method.joules_to_best = interval(joules_to_best)
+        method.co2e_grams = interval(co2e_grams_of)
     method.host_bytes = interval(lambda r: r.cost.peak_host_bytes if r.cost else None)
     method.device_bytes = interval(lambda r: r.cost.peak_device_bytes if r.cost else None)
-    method.co2e_grams = interval(co2e_grams_of)
     stages = [stage for record in method.completed for stage in record.stages]
     epochs = sum(stage.epochs for stage in stages)
     patient = sum(stage.epochs - (stage.improved_epoch or stage.best_epoch) for stage in stages)

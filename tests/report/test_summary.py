@@ -278,6 +278,36 @@ def test_unequal_limits_are_a_warning(made, role, kind):
     assert summarise(path).warnings == [f"digits-mlp: the {kind} differ in max epochs, patience"]
 
 
+def test_old_final_runs_of_every_method_are_a_warning(made):
+    path = made()
+    for algorithm in ("backprop", "forward_forward", "cascaded_forward", "mono_forward"):
+
+        def change(record):
+            if record["spec"]["seed"] == 0:
+                record["spec"]["training"]["max_epochs"] = 99
+
+        changed(path, "final", algorithm, change)
+    assert summarise(path).warnings == ["digits-mlp: the final runs differ in max epochs"]
+
+
+def test_emissions_of_energy_that_is_not_resolved_are_left_out(made):
+    def change(record):
+        if record["spec"]["seed"] == 0:
+            record["cost"]["joules_quality"] = "unresolved"
+            record["cost"]["carbon"]["co2e_kg"] = 5.0
+
+    (workload,) = summarise(changed(made(seeds=3, quality="measured"), "final", "mono_forward", change)).workloads
+    assert workload.methods[3].co2e_grams.n == 2
+    assert workload.methods[3].co2e_grams.estimate < 1
+
+
+def test_emissions_of_unlike_energies_have_no_mean(made):
+    quality = lambda algorithm, seed: "modelled" if (algorithm, seed) == ("mono_forward", 0) else "measured"  # noqa: E731
+    (workload,) = summarise(made(seeds=3, quality=quality)).workloads
+    assert workload.methods[3].co2e_grams is None
+    assert workload.methods[0].co2e_grams is not None
+
+
 def test_old_trials_of_every_method_are_no_warning(made):
     path = made()
     for algorithm in ("backprop", "forward_forward", "cascaded_forward", "mono_forward"):
