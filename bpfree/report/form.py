@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from bpfree.statistics import Comparison, Interval
 
 ABSENT = "–"
+MOST_PLACES = 6
 WATT_HOURS_FROM = 36_000
 """Joules from which energies are given in watt-hours."""
 
@@ -62,19 +63,27 @@ def points(c: Comparison | None) -> tuple[str, str]:
         return ABSENT, ""
     if c.low is None or c.high is None:
         return signed(c.estimate), "one seed: no interval"
-    return signed(c.estimate), f"{signed(c.low)} to {signed(c.high)}"
+    return signed(c.estimate), signed_bounds(c.low, c.high)
 
 
 def interval_of_points(x: Interval) -> tuple[str, str]:
     """A mean difference in percentage points with its interval."""
     if x.low is None or x.high is None:
         return signed(x.estimate), "one seed: no interval"
-    return signed(x.estimate), f"{signed(x.low)} to {signed(x.high)}"
+    return signed(x.estimate), signed_bounds(x.low, x.high)
 
 
-def signed(fraction: float) -> str:
+def signed(fraction: float, places: int = 2) -> str:
     """A difference of fractions in percentage points, with its sign."""
-    return f"{100 * fraction:+.2f}".replace("-", "−")
+    return f"{100 * fraction:+.{places}f}".replace("-", "−")
+
+
+def signed_bounds(low: float, high: float) -> str:
+    """An interval of differences; with further places where a bound beside 0 would be printed as 0."""
+    places = 2
+    while places < MOST_PLACES and any(x and not float(f"{100 * x:.{places}f}") for x in (low, high)):
+        places += 1
+    return f"{signed(low, places)} to {signed(high, places)}"
 
 
 def times(c: Comparison | None) -> tuple[str, str]:

@@ -191,7 +191,7 @@ def equivalence_text(c: Comparison, margin: float | None) -> str:
     found = None if margin is None else equivalence(c, margin)
     if found is None or found.low is None or found.high is None:
         return form.ABSENT
-    interval = f"{form.signed(found.low)} to {form.signed(found.high)}"
+    interval = form.signed_bounds(found.low, found.high)
     return f"{'shown' if found.shown else 'not shown'} ({interval})"
 
 

@@ -33,3 +33,16 @@ def test_a_column_of_emissions_has_one_unit(grams, unit, shown):
 @pytest.mark.parametrize(("level", "text"), [(0.95, "95 %"), (0.9875, "98.75 %"), (1 - 0.05 / 6, "99.17 %")])
 def test_levels(level, text):
     assert form.level(level) == text.replace(" ", "\u00a0")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (-0.0067, -0.00004, "−0.670 to −0.004"),  # else a bound that excludes 0 would be printed as 0
+        (-0.0067, 0.0012, "−0.67 to +0.12"),
+        (0.0, 0.0012, "+0.00 to +0.12"),
+        (1e-12, 0.01, "+0.000000 to +1.000000"),
+    ],
+)
+def test_a_bound_beside_zero_is_not_printed_as_zero(low, high, text):
+    assert form.signed_bounds(low, high) == text
