@@ -43,7 +43,9 @@ def result_line(record: Record) -> str:
     if record.status != "completed" or cost is None or test is None:
         last = (record.error or "").strip().splitlines()
         return f"{head}: {record.status}{': ' + last[-1] if last else ''}"
-    passes = f"{cost.steps} steps" if spec.training.max_steps else f"{cost.epochs} epoch{'' if cost.epochs == 1 else 's'}"
+    passes = (
+        f"{cost.steps} steps" if spec.training.max_steps else f"{cost.epochs} epoch{'' if cost.epochs == 1 else 's'}"
+    )
     metric = workloads.find(spec.workload).metric
     text = f"{head}: test {metric.text(test)}, {passes}, {cost.train_seconds:.1f} s"
     if cost.train_joules is not None:
