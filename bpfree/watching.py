@@ -132,21 +132,36 @@ def seconds_of(record: Record) -> float:
 def draw(picture: Picture) -> Group:
     """The picture as a table and a line below it."""
     table = Table(title=picture.title, title_justify="left", box=SIMPLE)
-    for name in ("cell", "trials", "final runs", "latest tests", "energy so far", "left", "remarks"):
+    remarked = any(map(remarks, picture.cells))
+    names = (
+        "cell",
+        "trials",
+        "final runs",
+        "latest tests",
+        "energy so far",
+        "left",
+        *(["remarks"] if remarked else []),
+    )
+    for name in names:
         table.add_column(name, overflow="fold", no_wrap=name == "cell")
     for cell in picture.cells:
         line = cell.status
-        remarks = [f"{line[f'final_{what}']} {what}" for what in ("diverged", "failed") if line[f"final_{what}"]]
         table.add_row(
             line["cell"].replace(".", "\n"),  # workload, method and optimizer below each other: terminals are narrow
             f"{line['trials_done']} of {line['trials_planned']}",
             f"{line['final_done']} of {line['final_planned']}",
             cell.latest,
-            cell.joules,
+            cell.joules.replace(" J ", " J\n"),
             remaining(cell.seconds_left),
-            ", ".join(remarks),
+            *([remarks(cell)] if remarked else []),
         )
     return Group(table, Text(footer(picture)))
+
+
+def remarks(cell: Cell) -> str:
+    """How many final runs diverged or failed, where any did."""
+    counts = {what: cell.status[f"final_{what}"] for what in ("diverged", "failed")}
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def remaining(seconds: float | None) -> str:
