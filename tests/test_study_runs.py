@@ -191,13 +191,17 @@ def start(study_file, tmp_path, results, wait_for):
     return driver
 
 
-def test_ctrl_c_keeps_every_finished_run(study_file, finished, tmp_path):
+@pytest.mark.parametrize(
+    ("send", "number"), [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM)], ids=["ctrl_c", "terminate"]
+)
+def test_a_stopped_study_keeps_every_finished_run(study_file, finished, tmp_path, send, number):
     results = tmp_path / "results"
     driver = start(study_file, tmp_path, results, "final")
-    os.killpg(driver.pid, signal.SIGINT)
+    send(driver.pid, number)
     _, stderr = driver.communicate(timeout=60)
-    assert driver.returncode == 130
+    assert driver.returncode == 128 + number
     assert "Traceback" not in stderr
+    assert "leaked" not in stderr
     assert "call again to go on" in stderr
     assert any(role == "final" for role, *_ in runs(results / "small"))
 

@@ -5,9 +5,11 @@ Nothing heavy is imported before a command needs it, so that `bpfree --help` ans
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -62,6 +64,13 @@ def main() -> None:
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(errors="replace")  # a narrow encoding is no reason to fail
+    ends: list[int] = []  # the signal, if one ends us
+
+    def end(number: int, _: FrameType | None) -> None:
+        ends.append(number)
+        raise KeyboardInterrupt  # as Ctrl-C: a cluster's scheduler asks this way
+
+    signal.signal(signal.SIGTERM, end)
     try:
         status = app(standalone_mode=False)
         sys.stdout.flush()
@@ -75,7 +84,7 @@ def main() -> None:
     except typer.TyperException as error:
         fail(getattr(error, "format_message", error.__str__)(), 2)
     if status == INTERRUPTED:
-        fail("stopped; every finished run of a study is kept: call again to go on", INTERRUPTED)
+        fail("stopped; every finished run of a study is kept: call again to go on", 128 + (ends or [signal.SIGINT])[0])
     raise SystemExit(status if isinstance(status, int) else 0)
 
 
