@@ -139,8 +139,10 @@ def cell_name(workload: str, method: str, optimizer: str) -> str:
     return f"{workload}.{method}.{optimizer}"
 
 
+Energy = Annotated[float, Field(ge=-1e30, le=1e30)]
+"""Joules, and what is made of them. A counter's reading at rest, drawn out to an edge, may be below the one before."""
 Amount = Annotated[float, Field(ge=0, le=1e30)]
-"""Seconds, joules, watts, FLOPs: what is beyond is a damaged file's."""
+"""Seconds, FLOPs: what is beyond is a damaged file's."""
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -159,12 +161,12 @@ class Reading(Document):
 
     component: str
     """gpu, cpu or dram."""
-    joules: Amount | None
+    joules: Energy | None
     """Null where absent; an unresolved reading keeps its joules if the counter moved, but enters no claim."""
     method: str
     """E.g. nvml_energy_counter, rapl_powercap, cpu_seconds_model."""
     quality: Quality
-    resolution: Amount | None
+    resolution: float | None
     """Worst-case relative error from the meter's granularity; null where it has none."""
     reason: str | None = None
     """Why the reading is absent or unresolved, or the inputs of a model."""
@@ -189,10 +191,10 @@ class GpuState(Document):
     """Between two samples of power, as meant."""
     max_gap_seconds: Amount
     """Between two samples of power, at worst."""
-    mean_watts: Amount | None
-    counter_joules: Amount | None
+    mean_watts: Energy | None
+    counter_joules: Energy | None
     """Of the energy counter over the window; null where the GPU has none."""
-    integral_joules: Amount | None
+    integral_joules: Energy | None
     """Of the sampled power over the same window."""
     utilisation_percent: float | None
     """Mean share of time in which a kernel ran."""
@@ -229,7 +231,7 @@ class Evaluation(Document):
     """The workload's loss of the scores; null if not finite."""
     seconds: Amount
     """Since the first step."""
-    joules: Amount | None
+    joules: Energy | None
     """Since the first step, over the study's boundary; null where a component is absent or the qualities differ."""
 
 
@@ -269,7 +271,7 @@ class Metrics(Document):
 class Carbon(Document):
     """Emissions of the training window, and what was assumed."""
 
-    co2e_kg: Amount
+    co2e_kg: Energy
     intensity_g_per_kwh: Amount
     pue: Amount
     source: str
@@ -290,18 +292,18 @@ class Cost(Document):
     peak_flops_per_second: Amount | None = None
     """The device's best rate on a large matrix product, in the same process before training; null for trials."""
     train_seconds: Amount
-    train_joules: Amount | None
+    train_joules: Energy | None
     """Over the study's boundary."""
-    train_joules_net: float | None
+    train_joules_net: Energy | None
     """Above idle; null where nothing is measured."""
     joules_quality: Quality
     """Of train_joules: one quality for all components of the boundary, else absent."""
     boundary: list[str]
     readings: list[Reading] = []
     """Of the training window, one a component; train_joules is the sum of those within the boundary."""
-    idle_watts: Amount | None
+    idle_watts: Energy | None
     """Of the device at rest with everything loaded, before training."""
-    idle_watts_after: Amount | None = None
+    idle_watts_after: Energy | None = None
     """The same after the run: how far the baseline drifted."""
     repeats: Count = 1
     """Trainings in the window that energy and seconds are of, where one alone was too short to be resolved."""

@@ -157,6 +157,7 @@ class Run:
             trace=next((meter.watch.trace() for meter in self.meters if meter.watch is not None), None),
         )
 
+    @torch.no_grad()  # as in training: a compiled step is another one where gradients are on
     def warm_up(self, data: Data) -> list[StageWork]:
         """Steps on a throwaway copy: caches and clocks get warm, and torch counts the FLOPs of each stage."""
         algorithm = build_run(self.spec, self.workload, self.device)

@@ -185,7 +185,7 @@ def test_values_survive_exactly(values, seconds):
 @pytest.mark.parametrize(
     ("part", "field", "value"),
     [
-        ("cost", "train_joules", -1.0),
+        ("cost", "train_joules", -1e308),
         ("cost", "train_seconds", 1e308),
         ("cost", "peak_host_bytes", 10**400),
         ("cost", "steps", -1),
