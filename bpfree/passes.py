@@ -1,7 +1,7 @@
 """Passes over data: batches in random order, evaluation, and the outputs of finished blocks where they are kept."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -37,33 +37,36 @@ def endless(data: Split, size: int, generator: torch.Generator) -> Iterator[Batc
 @torch.no_grad()
 def evaluate(algorithm: Algorithm, workload: Workload, data: Split) -> tuple[float, float]:
     """Metric and loss over a split, in evaluation mode; read from the device once."""
-    algorithm.evaluation_mode()
-    totals = torch.zeros(2, dtype=torch.float64, device=data.targets.device)
-    for start in range(0, len(data), EVALUATION_BATCH):
-        targets = data.targets[start : start + EVALUATION_BATCH]
-        scores = algorithm.predict(data.inputs[start : start + EVALUATION_BATCH])
-        values = torch.stack([workload.metric.of(scores, targets), workload.loss(scores, targets)])
-        totals += values.double() * len(targets)
-    algorithm.training_mode()
-    metric, loss = (totals / len(data)).tolist()
+
+    def of_batch(inputs: Tensor, targets: Tensor) -> list[Tensor]:
+        scores = algorithm.predict(inputs)
+        return [workload.metric.of(scores, targets), workload.loss(scores, targets)]
+
+    metric, loss = means(algorithm, data, of_batch)
     return metric, loss
 
 
 @torch.no_grad()
 def evaluate_blocks(algorithm: Algorithm, workload: Workload, data: Split) -> list[float]:
     """Metric over a split by each block's own prediction, where blocks make one."""
+
+    def of_batch(inputs: Tensor, targets: Tensor) -> list[Tensor]:
+        return [workload.metric.of(scores, targets) for scores in algorithm.block_scores(inputs)]
+
+    return means(algorithm, data, of_batch)
+
+
+def means(algorithm: Algorithm, data: Split, of_batch: Callable[[Tensor, Tensor], list[Tensor]]) -> list[float]:
+    """Over a split, of the figures of each large batch; in evaluation mode, read from the device once."""
     algorithm.evaluation_mode()
-    totals: Tensor | int = 0
+    parts = []
     for start in range(0, len(data), EVALUATION_BATCH):
         targets = data.targets[start : start + EVALUATION_BATCH]
-        scores = algorithm.block_scores(data.inputs[start : start + EVALUATION_BATCH])
-        values = [workload.metric.of(each, targets).double() for each in scores]
-        if not values:
-            return []
-        totals += torch.stack(values) * len(targets)
-    assert isinstance(totals, Tensor)
-    means: list[float] = (totals / len(data)).tolist()
-    return means
+        if values := of_batch(data.inputs[start : start + EVALUATION_BATCH], targets):
+            parts.append(torch.stack(values).double() * len(targets))
+    algorithm.training_mode()
+    found: list[float] = (sum(parts[1:], parts[0]) / len(data)).tolist() if parts else []
+    return found
 
 
 @torch.no_grad()

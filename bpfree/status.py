@@ -9,16 +9,21 @@ from bpfree.results import ResultsFolder
 from bpfree.study import Study
 
 
+def current(records: Iterable[Record], folder: ResultsFolder) -> list[Record]:
+    """Trials, and the final runs that the plan names; all where there is no plan."""
+    plan = folder.plan()
+    planned = set(plan["final_runs"]) if plan else None
+    return [r for r in records if r.spec.role == "trial" or planned is None or r.id in planned]
+
+
 def status_of(study: Study, folder: ResultsFolder, records: Iterable[Record] | None = None) -> dict[str, Any]:
     """Trials and final runs by cell, done and planned; JSON-able. Records that are read already may be given."""
     runs: dict[str, Counter[str]] = {}
-    planned = folder.plan().get("final_runs")
-    imported = False
-    for record in folder.records() if records is None else records:
-        imported = imported or record.spec.role == "imported"
+    everything = list(folder.records() if records is None else records)
+    imported = any(record.spec.role == "imported" for record in everything)
+    for record in current(everything, folder):
         kind = "trial" if record.spec.role == "trial" else "final"  # imported runs too are final ones
-        if kind == "trial" or planned is None or record.id in planned:
-            runs.setdefault(record.spec.cell, Counter())[f"{kind} {record.status}"] += 1
+        runs.setdefault(record.spec.cell, Counter())[f"{kind} {record.status}"] += 1
     cells = []
     for workload, entry, optimizer in study.cells:
         name = cell_name(workload, entry.method, optimizer)

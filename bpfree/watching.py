@@ -17,7 +17,7 @@ from bpfree import workloads
 from bpfree.progress import duration
 from bpfree.records import Record
 from bpfree.results import ResultsFolder
-from bpfree.status import status_of
+from bpfree.status import current, status_of
 from bpfree.study import Study
 
 LATEST = 3
@@ -64,10 +64,9 @@ def look(study: Study, folder: ResultsFolder) -> Picture:
     records = list(folder.records())
     ends = {record.id: end(record, folder) for record in records}
     records.sort(key=lambda record: ends[record.id])
-    planned = folder.plan().get("final_runs")
-    current = [r for r in records if r.spec.role == "trial" or planned is None or r.id in planned]
+    counted = current(records, folder)
     state = status_of(study, folder, records)
-    cells = [cell_of(line, current) for line in state["cells"]]
+    cells = [cell_of(line, counted) for line in state["cells"]]
     since = max(0.0, time.time() - max(ends.values())) if ends else None
     return Picture(f"Study {state['study']} in {state['folder']}", cells, since)
 
@@ -133,16 +132,8 @@ def draw(picture: Picture) -> Group:
     """The picture as a table and a line below it."""
     table = Table(title=picture.title, title_justify="left", box=SIMPLE)
     remarked = any(map(remarks, picture.cells))
-    names = (
-        "cell",
-        "trials",
-        "final runs",
-        "latest tests",
-        "energy so far",
-        "left",
-        *(["remarks"] if remarked else []),
-    )
-    for name in names:
+    names = ["cell", "trials", "final runs", "latest tests", "energy so far", "left"]
+    for name in [*names, "remarks"] if remarked else names:
         table.add_column(name, overflow="fold", no_wrap=name == "cell")
     for cell in picture.cells:
         line = cell.status

@@ -207,6 +207,13 @@ class LocalAlgorithm(Algorithm):
             inputs = block(inputs)
         return inputs
 
+    def output(self, inputs: Tensor) -> Tensor:
+        """Of the last block trained so far."""
+        a = inputs
+        for block in self.blocks[: self.stage.blocks.stop]:
+            a = block(a)
+        return a
+
     @property
     def caches(self) -> bool:
         """Whether the stage's first block can be fed what the trainer keeps."""
@@ -235,6 +242,14 @@ class Projection(nn.Module):
             return product(S_BC, M.T).view_as(a) if through else None
 
         return product(a_BN, M), pullback
+
+
+def scores_by_block(blocks: Sequence[Block], readouts: Sequence[Projection], inputs: Tensor) -> Iterator[Tensor]:
+    """Scores (B, C) that each block's own read-out makes of its output; a read-out without its block is left out."""
+    a = inputs
+    for block, readout in zip(blocks, readouts, strict=False):
+        a = block(a)
+        yield readout(a)
 
 
 def one_hot(labels_B: Tensor, classes: int) -> Tensor:

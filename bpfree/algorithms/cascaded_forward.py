@@ -40,6 +40,7 @@ from bpfree.algorithms.base import (
     Stage,
     mean_probability,
     one_hot,
+    scores_by_block,
     softmax_error,
 )
 from bpfree.gradients import without_gradients
@@ -197,29 +198,19 @@ class CascadedForward(LocalAlgorithm):
     def predict(self, inputs: Tensor) -> Tensor:
         """By the predictors trained so far; while feedback trains the blocks, by its own head."""
         if self.stage.name == FEEDBACK:
-            a = inputs
-            for block in self.blocks:
-                a = block(a)
-            scores: Tensor = self.head(a)
+            scores: Tensor = self.head(self.output(inputs))
             return scores
         if self.h.prediction != "last":
             return self.combine(list(self.block_scores(inputs)))
         self.solve()
-        last = self.stage.blocks.stop - 1
-        h = inputs
-        for block in self.blocks[: last + 1]:
-            h = block(h)
-        return self.combine([self.predictors[last](h)])
+        return self.combine([self.predictors[self.stage.blocks.stop - 1](self.output(inputs))])
 
     def block_scores(self, inputs: Tensor) -> Iterator[Tensor]:
         """oᵢ = Wᵢ hᵢ; none before the predictors' stages."""
         if self.stage.name == FEEDBACK:
-            return
+            return iter(())
         self.solve()
-        h = inputs
-        for i in range(self.stage.blocks.stop):
-            h = self.blocks[i](h)
-            yield self.predictors[i](h)
+        return scores_by_block(self.blocks[: self.stage.blocks.stop], self.predictors, inputs)
 
     def combine(self, outputs: list[Tensor]) -> Tensor:
         """One score a class from the outputs of the predictors that are read."""

@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from bpfree.algorithms.base import Algorithm, Projection, Stage, one_hot, softmax_error
+from bpfree.algorithms.base import Algorithm, Projection, Stage, one_hot, scores_by_block, softmax_error
 from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet, LogUniform
 
@@ -82,7 +82,4 @@ class DeepSupervision(Algorithm):
 
     def block_scores(self, inputs: Tensor) -> Iterator[Tensor]:
         """Gᵢ."""
-        a = inputs
-        for block, M in zip(self.blocks, self.projections, strict=True):
-            a = block(a)
-            yield M(a)
+        return scores_by_block(self.blocks, self.projections, inputs)

@@ -24,7 +24,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bpfree.algorithms.base import Cache, LocalAlgorithm, Projection, Schedule, mean_probability, one_hot, softmax_error
+from bpfree.algorithms.base import (
+    Cache,
+    LocalAlgorithm,
+    Projection,
+    Schedule,
+    mean_probability,
+    one_hot,
+    scores_by_block,
+    softmax_error,
+)
 from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet
 
@@ -67,18 +76,11 @@ class MonoForward(LocalAlgorithm):
     def predict(self, inputs: Tensor) -> Tensor:
         """G of the last block trained, Σᵢ Gᵢ, or the logarithm of the mean softmax."""
         if self.h.prediction == "last":
-            last = self.stage.blocks.stop - 1
-            a = inputs
-            for block in self.blocks[: last + 1]:
-                a = block(a)
-            G_BC: Tensor = self.projections[last](a)
+            G_BC: Tensor = self.projections[self.stage.blocks.stop - 1](self.output(inputs))
             return G_BC
         scores = list(self.block_scores(inputs))
         return mean_probability(scores) if self.h.prediction == "average" else torch.stack(scores).sum(0)
 
     def block_scores(self, inputs: Tensor) -> Iterator[Tensor]:
         """Gᵢ."""
-        a = inputs
-        for i in range(self.stage.blocks.stop):
-            a = self.blocks[i](a)
-            yield self.projections[i](a)
+        return scores_by_block(self.blocks[: self.stage.blocks.stop], self.projections, inputs)

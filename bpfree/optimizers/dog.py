@@ -29,6 +29,7 @@ number is both r₀² and ε. Not built: the package's `init_eta`, which sets th
 size: x₀; and x̄, if kept.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
@@ -94,9 +95,9 @@ class Averaged(ForeachOptimizer):
             scale_(to_x, (1 + a) / (t + a))
             torch._foreach_add_(average, to_x)
 
+    @abstractmethod
     def steps(self, x: list[Tensor], g: list[Tensor]) -> list[Tensor]:
         """γ η g."""
-        raise NotImplementedError
 
     def eval(self) -> None:
         """The parameters become x̄, to be evaluated or kept."""

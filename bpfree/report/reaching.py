@@ -30,11 +30,14 @@ def joules(record: Record, evaluation: Evaluation) -> float | None:
 def rows(workload: Workload, confidence: float, per_joule: float) -> list[dict[str, Any]]:
     """A line a method; none where the workload has no target."""
     target = workload.target
-    return [] if target is None else [row(m, target, confidence, per_joule) for m in workload.methods if m.completed]
+    if target is None:
+        return []
+    mixed = workload.quality == "mixed"
+    return [row(m, target, confidence, per_joule, mixed=mixed) for m in workload.methods if m.completed]
 
 
-def row(m: Method, target: Target, confidence: float, per_joule: float) -> dict[str, Any]:
-    """A method's line: how many reached it, what that took, and ratios to the baseline."""
+def row(m: Method, target: Target, confidence: float, per_joule: float, *, mixed: bool) -> dict[str, Any]:
+    """A method's line: how many reached it, what that took, and ratios to the baseline; unlike joules do not stand."""
     there = reached(m, target)
 
     def mean(figure: Figure, scale: float = 1.0) -> tuple[str, str]:
@@ -53,8 +56,8 @@ def row(m: Method, target: Target, confidence: float, per_joule: float) -> dict[
     return {
         "name": form.title(m.name),
         "reached": f"{len(there)} of {len(m.records)}",
-        "joules": mean(joules, per_joule) if m.joules else (form.ABSENT, ""),
-        "joules_ratio": ratio(joules) if m.energy_ratio or m.reference is None else (form.ABSENT, ""),
+        "joules": (form.ABSENT, "") if mixed else mean(joules, per_joule),
+        "joules_ratio": (form.ABSENT, "") if mixed else ratio(joules),
         "seconds": mean(lambda _, e: e.seconds),
         "seconds_ratio": ratio(lambda _, e: e.seconds),
         "epochs": mean(lambda _, e: e.epoch),
