@@ -228,6 +228,7 @@ class Projection(nn.Module):
         # U(−1/√N, 1/√N), as PyTorch's linear layers.
         unit = torch.rand(classes, width, generator=generator, device=generator.device)
         self.weight = nn.Parameter((2 * unit - 1) / width**0.5)
+        self.weights = (self.weight,)
 
     def forward(self, a: Tensor) -> Tensor:
         """Class scores (B, C)."""
@@ -235,11 +236,11 @@ class Projection(nn.Module):
 
     def vjp(self, a: Tensor, *, through: bool = False) -> tuple[Tensor, Pullback]:
         """Scores, and the function that sets dM = Sᵀ a from their gradient S and returns da = S M if `through`."""
-        M, a_BN = self.weight, a.flatten(1)
+        (M,), a_BN = self.weights, a.flatten(1)
 
         def pullback(S_BC: Tensor) -> Tensor | None:
             torch.mm(S_BC.T, a_BN, out=buffer(M))
-            return product(S_BC, M.T).view_as(a) if through else None
+            return product(S_BC, M.T) if through else None
 
         return product(a_BN, M), pullback
 

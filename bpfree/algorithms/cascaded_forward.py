@@ -183,12 +183,12 @@ class CascadedForward(LocalAlgorithm):
         a, pullbacks = inputs, []
         for block in self.blocks:
             a, pullback = block.vjp(a)
-            pullbacks.append((a.shape, pullback))
+            pullbacks.append(pullback)
         o_BC, through_head = self.head.vjp(a)
         e_BC = softmax_error(o_BC, one_hot(labels_B, self.classes))
-        *hidden, (_, last) = pullbacks
-        for B, (shape, pullback) in zip(self.B, hidden, strict=True):
-            pullback(product(e_BC, B.T).view(shape))
+        *hidden, last = pullbacks
+        for B, pullback in zip(self.B, hidden, strict=True):
+            pullback(product(e_BC, B.T))
         last(through_head(e_BC))
         loss = F.cross_entropy(o_BC, labels_B)
         self.advance(0, lambda: loss)

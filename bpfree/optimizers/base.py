@@ -61,16 +61,15 @@ class ForeachOptimizer(Optimizer):
     def __init__(self, parameters: Iterable[Tensor], h: Any, lr: float, **scalars: float | Sequence[float]) -> None:
         super().__init__(parameters, {"lr": lr})
         self.h = h
-        self.complete: dict[str, list[Tensor]] = {}
+        self.keep()
         device = self.group["params"][0].device
         for name, value in scalars.items():
             self.group[name] = torch.tensor(value, dtype=torch.float64, device=device)
 
-    @property
-    def group(self) -> dict[str, Any]:
-        """The only group: norms and step sizes are over all parameters."""
-        (group,) = self.param_groups
-        return group
+    def keep(self) -> None:
+        """Keep at hand what every step needs: Python that runs between products of matrices finds its cache cold."""
+        (self.group,) = self.param_groups  # the only one: norms and step sizes are over all parameters
+        self.complete: dict[str, list[Tensor]] = {}
 
     @without_gradients
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -79,9 +78,12 @@ class ForeachOptimizer(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        x = [p for p in self.group["params"] if p.grad is not None]
-        if x:
-            self.update(x, [p.grad for p in x])
+        x: list[Tensor] = self.group["params"]
+        g = [p.grad for p in x if p.grad is not None]
+        if len(g) < len(x):
+            x = [p for p in x if p.grad is not None]
+        if g:
+            self.update(x, g)
         return loss
 
     # Tells torch that the wrapper which announces steps to its profiler is there already: it costs 20 µs, much beside
@@ -95,7 +97,7 @@ class ForeachOptimizer(Optimizer):
     def copies(self, x: list[Tensor], name: str, first: Callable[[Tensor], Tensor] = torch.zeros_like) -> list[Tensor]:
         """A tensor for each parameter, made in the first step in which it has a gradient."""
         complete = len(x) == len(self.group["params"])
-        if complete and name in self.complete:  # to look them up in `state` costs a microsecond each
+        if complete and name in self.complete:
             return self.complete[name]
         found = []
         for p in x:
@@ -110,14 +112,17 @@ class ForeachOptimizer(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, which leaves what is in the group on the device that it was saved from."""
         super().load_state_dict(state_dict)
-        self.complete.clear()
         device = self.group["params"][0].device
         for name, value in self.group.items():
             if isinstance(value, Tensor):
                 self.group[name] = value.to(device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "h": self.h, "complete": {}}
+        return {**super().__getstate__(), "h": self.h}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.keep()
 
 
 def scaled(tensors: Sequence[Tensor], factor: Tensor) -> list[Tensor]:

@@ -4,11 +4,12 @@ A block is one trainable stage. Beside `forward` it offers `vjp`, its vector-Jac
 function that turns the gradient of a loss with respect to that output into the `.grad` of the block's own parameters.
 Both are called with gradients off, as steps are. Only with `through` does it give the gradient of the inputs too. Local
 algorithms do without, so no gradient can cross from one block into another; those that train the whole network go
-through all blocks but the first.
+through all blocks but the first. All these gradients are flattened, (B, N), whatever the shape of the activities.
 
 Dense activities have the shape (B, N) but lie in memory feature by feature. The matrix products then have the weight's
 rows, of which there are more than samples in a batch, to divide among threads: up to a tenth faster on CPUs, the
-products with few classes twice as fast.
+products with few classes twice as fast. A module looks each of its parameters up in a microsecond or two, several times
+a step, so the small ones keep theirs in a tuple, `weights`.
 
 Shape letters: B batch, D inputs, N outputs of a dense block, C channels, H height, W width.
 """
@@ -38,17 +39,18 @@ class DenseBlock(nn.Module):
         self.weight = nn.Parameter(torch.empty(width, inputs))
         self.bias = nn.Parameter(torch.zeros(width))
         initialise(self.weight)
+        self.weights = self.weight, self.bias
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """Activities, shape (B, N)."""
-        return torch.relu(affine(x_BD, self.weight, self.bias))
+        return torch.relu(affine(x_BD, *self.weights))
 
     def vjp(self, x_BD: Tensor, *, through: bool = False) -> tuple[Tensor, Pullback]:
         """Activities (B, N), and the function that sets dW = dzᵀ x and db = Σ dz, with dz = da ⊙ [a > 0].
 
         With `through` it returns dx = dz W. It overwrites da: memory that is at hand is faster than new.
         """
-        W, b = self.weight, self.bias
+        W, b = self.weights
         a_BN = torch.relu_(affine(x_BD, W, b))
 
         def pullback(da_BN: Tensor) -> Tensor | None:
@@ -73,10 +75,10 @@ class AutogradBlock(nn.Module):
             a = self(x.view_as(x))  # torch's FLOP counter hooks what modules are given, and fails where that is a leaf
 
         def pullback(da: Tensor) -> Tensor | None:
-            gradients = torch.autograd.grad(a, [*parameters, x] if through else parameters, da)
+            gradients = torch.autograd.grad(a, [*parameters, x] if through else parameters, da.view_as(a))
             for parameter, gradient in zip(parameters, gradients, strict=False):
                 parameter.grad = gradient
-            return gradients[-1] if through else None
+            return gradients[-1].flatten(1) if through else None
 
         return a.detach(), pullback
 
@@ -107,22 +109,24 @@ class Head(nn.Linear):
     def __init__(self, width: int, classes: int) -> None:
         super().__init__(width, classes)
         nn.init.zeros_(self.bias)
+        self.weights = self.weight, self.bias
 
     def forward(self, a: Tensor) -> Tensor:
         """Scores, shape (B, C)."""
-        return affine(a.flatten(1), self.weight, self.bias)
+        return affine(a.flatten(1), *self.weights)
 
     def vjp(self, a: Tensor) -> tuple[Tensor, Pullback]:
         """Scores, and the function that sets dV = eᵀ a and dc = Σ e and returns da = e V."""
 
-        V, c = self.weight, self.bias
+        V, c = self.weights
+        a_BN = a.flatten(1)
 
         def pullback(e_BC: Tensor) -> Tensor:
-            torch.mm(e_BC.T, a.flatten(1), out=buffer(V))
+            torch.mm(e_BC.T, a_BN, out=buffer(V))
             torch.sum(e_BC, 0, out=buffer(c))
-            return product(e_BC, V.T).view_as(a)
+            return product(e_BC, V.T)
 
-        return affine(a.flatten(1), V, c), pullback
+        return affine(a_BN, V, c), pullback
 
 
 Block = DenseBlock | AutogradBlock

@@ -1,13 +1,16 @@
 """Blocks against autograd; networks that a seed decides."""
 
+import copy
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from bpfree import workloads
+from bpfree.algorithms.base import Projection
 from bpfree.workloads import networks
 from bpfree.workloads.architectures import ARCHITECTURES
-from bpfree.workloads.networks import ConvBlock, DenseBlock
+from bpfree.workloads.networks import ConvBlock, DenseBlock, Head
 from bpfree.workloads.sequences import Embedding, FinalNorm, RecurrentBlock, TransformerBlock
 
 SYMBOLS = 7
@@ -47,7 +50,7 @@ def test_vjp_is_autograds(block_and_inputs, training):
     with torch.no_grad():
         outputs, pullback = block.vjp(inputs)
         assert all(parameter.grad is None for parameter in block.parameters()), "nothing happens before the pull-back"
-        pullback(gradient)
+        pullback(gradient.flatten(1))
     assert_close(outputs, expected.detach(), rtol=1e-12, atol=1e-14)
     for parameter, grad in zip(block.parameters(), wanted, strict=True):
         assert grad.abs().max() > 0
@@ -67,11 +70,11 @@ def test_vjp_goes_through_the_block(block_and_inputs, training):
 
     with torch.no_grad():
         _, pullback = block.vjp(inputs, through=True)
-        found = pullback(gradient)
-    for grad, want in zip([*(p.grad for p in block.parameters()), found], wanted, strict=True):
+        found = pullback(gradient.flatten(1))
+    assert found.shape == inputs.flatten(1).shape
+    for grad, want in zip([*(p.grad for p in block.parameters()), found.view_as(inputs)], wanted, strict=True):
         assert want.abs().max() > 0
         assert_close(grad, want, rtol=1e-10, atol=1e-12)
-    assert found.shape == inputs.shape
 
 
 def test_vjp_reaches_nothing_but_the_block(block_and_inputs):
@@ -83,6 +86,13 @@ def test_vjp_reaches_nothing_but_the_block(block_and_inputs):
         pullback(torch.ones_like(outputs))
     assert inputs.grad is None
     assert all(parameter.grad.grad_fn is None for parameter in block.parameters())
+
+
+@pytest.mark.parametrize("module", [DenseBlock(3, 4), Head(4, 2), Projection(4, 2, torch.Generator())], ids=repr)
+def test_weights_at_hand_are_the_parameters(module):
+    module.load_state_dict({name: torch.ones_like(p) for name, p in module.state_dict().items()})
+    for each in (module, copy.deepcopy(module), copy.deepcopy(module).double()):
+        assert [id(w) for w in each.weights] == [id(p) for p in each.parameters()]
 
 
 def test_gradients_are_set_not_added(block_and_inputs):

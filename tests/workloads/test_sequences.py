@@ -131,6 +131,7 @@ def test_the_recurrent_unit_is_torchs() -> None:
     h_BN, pullback = block.vjp(x_BTD, through=True)
     assert_close(h_BN, last.detach(), rtol=1e-12, atol=1e-13)
     assert_close(h_BN, all_states[:, -1].detach(), rtol=1e-12, atol=1e-13)
-    found = [pullback(da), block.weight.grad, block.recurrent.grad, block.bias.grad, block.candidate_bias.grad]
+    dx_BTD = pullback(da).view_as(x_BTD)
+    found = [dx_BTD, block.weight.grad, block.recurrent.grad, block.bias.grad, block.candidate_bias.grad]
     for ours, grad in zip(found, [*wanted[:4], wanted[4][2 * width :]], strict=True):
         assert_close(ours, grad, rtol=1e-10, atol=1e-12)
