@@ -33,7 +33,6 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
-from scipy.stats import qmc
 
 from bpfree import scoring, study
 from bpfree.hyperparameters import Choice, LogUniform, SearchRange
@@ -143,6 +142,8 @@ def load_either(path: Path) -> Study | Calibration:
 
 def unit_points(count: int, dimensions: int, seed: int) -> list[list[float]]:
     """Points of the unit cube: a scrambled Halton sequence, of which a longer one begins with a shorter one."""
+    from scipy.stats import qmc  # a second, which only the draw of the points need wait
+
     sequence: list[list[float]] = qmc.Halton(dimensions, scramble=True, rng=seed).random(count).tolist()
     return sequence
 

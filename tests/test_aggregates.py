@@ -18,6 +18,12 @@ def test_the_interquartile_mean_is_that_of_the_middle_half():
     assert interquartile_mean([np.array([row, row[::-1]]) for row in ROWS]) == pytest.approx([2.0, 2.0])
 
 
+@given(tables)
+def test_the_interquartile_mean_is_scipys(table):
+    expected = stats.trim_mean(np.concatenate(table), 0.25)
+    assert interquartile_mean(table) == pytest.approx(expected, abs=1e-9)
+
+
 def test_the_share_above_counts_ties_by_half_and_workloads_alike():
     """Against 2: 2.5 of 4, and 1.5 of 4."""
     assert share_above(ROWS, 2.0) == pytest.approx((2.5 / 4 + 1.5 / 4) / 2)

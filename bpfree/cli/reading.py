@@ -1,5 +1,6 @@
 """Commands that read or take over records: report, watch, export, targets, import; and the lists of what there is."""
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +38,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the report of a study from its records, or compare studies; the first is the reference."""
+    gc.disable()  # to the end of the process: of a large report's objects the search for cycles takes a second
     from bpfree.report import build_comparison, build_report, parallel
 
     folders = [folder_of(source, results) for source in sources]

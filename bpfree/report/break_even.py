@@ -12,7 +12,7 @@ from typing import Any, Literal
 import altair as alt
 
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, PAPER, WIDTH, Figure, chart_data, render, scale
+from bpfree.report.drawing import HEIGHT, PAPER, WIDTH, Figure, chart_data, layered, render, scale
 from bpfree.report.quantities import joules_of, total
 from bpfree.report.summary import Method, Workload
 from bpfree.statistics import Comparison
@@ -137,17 +137,19 @@ def total_energy(workload: Workload, confidence: float) -> Figure | None:
     colour = scale(methods)
     base = alt.Chart(chart_data(lines))
     dot = alt.Chart(chart_data(dots)).mark_point(size=110, filled=True, opacity=1, stroke=PAPER[0])
-    chart = alt.layer(
-        base.mark_area(clip=True, opacity=0.14).encode(x=x, y="low:Q", y2="high:Q", color=colour),
+    chart = layered(
+        base.mark_area(clip=True, opacity=0.14).encode(x=x, y=alt.Y("low:Q"), y2=alt.Y2("high:Q"), color=colour),
         base.mark_line(strokeWidth=2.2, clip=True).encode(x=x, y=y, color=colour),
         dot.encode(x=x, y=y, color=colour),
+        width=WIDTH,
+        height=HEIGHT,
     )
     return render(
         f"{workload.name}-total-energy",
         "Tuning and so many trainings",
         "Each line begins at the energy of tuning and rises by one training’s; the bands are the intervals of a "
         "training’s mean. A dot marks a break-even with the baseline; lines that cross without one show none.",
-        chart.properties(width=WIDTH, height=HEIGHT),
+        chart,
         part="tuning",
     )
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from bpfree import scoring
 from bpfree.outcomes import NAIVE, Arm, Budget, MethodOutcome
@@ -152,6 +151,8 @@ def means(settings: Sequence[Any], values: Sequence[float]) -> dict[str, float]:
 
 def spearman(x: Sequence[float], y: Sequence[float], confidence: float) -> Interval:
     """Spearman's ρ with Bonett and Wright's interval (2000): tanh(artanh ρ ± z √((1 + ρ²/2) / (n − 3)))."""
+    from scipy import stats  # a second, which no report of a study need wait
+
     rho, n = float(stats.spearmanr(x, y).statistic), len(x)
     if n < 4 or abs(rho) > 1 - 1e-12:
         return Interval(rho, None, None, confidence, n)

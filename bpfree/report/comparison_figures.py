@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 
 from bpfree.report.comparison import Comparisons, Finding, Side
-from bpfree.report.drawing import INK, MUTED, SERIES, WIDTH, Figure, chart_data, render, room_for
+from bpfree.report.drawing import INK, MUTED, SERIES, WIDTH, Figure, chart_data, layered, render, room_for
 
 LANE = 20
 """Height of a study's line."""
@@ -75,17 +75,16 @@ def dots(found: Comparisons, workload: str, findings: Sequence[Finding], quality
     offset = alt.YOffset("study:N", sort=list(table))
     base = alt.Chart(chart_data(rows))
     neutral = alt.Chart(chart_data([{"at": 1 if what == "energy" else 0}]))
-    chart = alt.layer(
-        neutral.mark_rule(color=MUTED[0], strokeDash=[3, 3]).encode(x="at:Q"),
-        base.mark_rule(strokeWidth=2).encode(x=x, x2="high:Q", y=y, yOffset=offset, color=colour),
+    chart = layered(
+        neutral.mark_rule(color=MUTED[0], strokeDash=[3, 3]).encode(x=alt.X("at:Q")),
+        base.mark_rule(strokeWidth=2).encode(x=x, x2=alt.X2("high:Q"), y=y, yOffset=offset, color=colour),
         base.mark_circle(size=64, opacity=1, stroke=INK[0], strokeWidth=0.5).encode(
-            x="estimate:Q", y=y, yOffset=offset, color=colour
+            x=alt.X("estimate:Q"), y=y, yOffset=offset, color=colour
         ),
+        width=WIDTH - room + 40,
+        height=LANE * len(table) * len(methods) + 12,
     )
-    height = LANE * len(table) * len(methods) + 12
-    return render(
-        f"{workload}-{what}-by-study", TITLES[what], CAPTION, chart.properties(width=WIDTH - room + 40, height=height)
-    )
+    return render(f"{workload}-{what}-by-study", TITLES[what], CAPTION, chart)
 
 
 def domain(rows: Sequence[dict[str, Any]], what: str) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import altair as alt
 
 from bpfree.records import KnobRange
 from bpfree.report import form
-from bpfree.report.drawing import MUTED, PAPER, WIDTH, Figure, chart_data, colours, render, room_for
+from bpfree.report.drawing import MUTED, PAPER, WIDTH, Figure, chart_data, colours, layered, render, room_for
 from bpfree.report.summary import Workload
 from bpfree.report.trials import Trial, Tuning, position, ticks
 
@@ -37,13 +37,13 @@ def coordinates(workload: Workload, each: Tuning) -> Figure:
     chosen = [trial for trial in each.trials if trial.chosen]
     others = [trial for trial in best_of(each.trials) if not trial.chosen]
     layers = [
-        chart(rules).mark_rule(color=MUTED[0], strokeWidth=1).encode(x=x, x2="end:Q", y=y),
+        chart(rules).mark_rule(color=MUTED[0], strokeWidth=1).encode(x=x, x2=alt.X2("end:Q"), y=y),
         *lines(each, others, axes, x, y, colour),
     ]
     best = chart([row for trial in chosen for row in through(trial, axes, 1.0)])
     if chosen:
         layers += [
-            best.mark_line(color=colour, strokeWidth=4).encode(x=x, y=y, order="order:Q"),
+            best.mark_line(color=colour, strokeWidth=4).encode(x=x, y=y, order=alt.Order("order:Q")),
             best.mark_point(color=colour, filled=True, size=90, opacity=1, stroke=PAPER[0]).encode(x=x, y=y),
         ]
     layers += [layer for align, group in aligned(axes).items() for layer in labels(align, chart(group), x, y)]
@@ -52,7 +52,7 @@ def coordinates(workload: Workload, each: Tuning) -> Figure:
         f"Trials of {form.title(each.method.name)}",
         "Each line is a trial, read downwards: where it lies on each knob’s axis, and what came of it. The fuller the "
         f"line, the better its rank; the thick one was chosen.{remarks(each)}",
-        alt.layer(*layers).properties(width=WIDTH - room, height=AXIS_HEIGHT * len(axes)),
+        layered(*layers, width=WIDTH - room, height=AXIS_HEIGHT * len(axes)),
         part="trials",
     )
 
@@ -74,17 +74,18 @@ def best_of(trials: list[Trial]) -> list[Trial]:
 def lines(each: Tuning, trials: list[Trial], axes: dict[str, KnobRange], x: Any, y: Any, colour: str) -> Iterator[Any]:
     """A thin line for each trial that was not chosen; dashed where its value does not count."""
     ranked = sorted(each.completed, key=lambda trial: trial.value or 0)
+    rank = {trial.place: i for i, trial in enumerate(ranked)}
     for dash, counts in (([1, 0], True), (DASHED, False)):
         rows = [
             row
             for trial in trials
             if trial.counts == counts
-            for row in through(trial, axes, fullness(ranked.index(trial), len(ranked)) if counts else FAINTEST)
+            for row in through(trial, axes, fullness(rank[trial.place], len(rank)) if counts else FAINTEST)
         ]
         line = chart(rows).mark_line(color=colour, strokeWidth=1.8, strokeDash=dash)
         opacity = alt.Opacity("opacity:Q", scale=None)
         if rows:
-            yield line.encode(x=x, y=y, detail="trial:N", order="order:Q", opacity=opacity)
+            yield line.encode(x=x, y=y, detail=alt.Detail("trial:N"), order=alt.Order("order:Q"), opacity=opacity)
 
 
 def fullness(rank: int, count: int) -> float:
@@ -116,7 +117,7 @@ def labels(align: str, base: Any, x: Any, y: Any) -> tuple[Any, Any]:
     shift = {"left": 24, "center": 0, "right": -24}[align]
     plate = base.mark_point(shape=PLATE, size=800, filled=True, color=PAPER[0], opacity=0.85, xOffset=shift, yOffset=15)
     text = base.mark_text(align=align, dy=15, color=MUTED[0], fontSize=12)
-    return plate.encode(x=x, y=y), text.encode(x=x, y=y, text="text:N")
+    return plate.encode(x=x, y=y), text.encode(x=x, y=y, text=alt.Text("text:N"))
 
 
 def chart(rows: list[dict[str, Any]]) -> Any:

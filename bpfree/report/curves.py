@@ -8,7 +8,7 @@ import altair as alt
 
 from bpfree.records import Evaluation, Record
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, WIDTH, Figure, chart_data, render, scale
+from bpfree.report.drawing import HEIGHT, WIDTH, Figure, chart_data, layered, render, scale
 from bpfree.report.quantities import joules_of
 from bpfree.report.summary import Method, Workload
 
@@ -66,9 +66,12 @@ def curves(workload: Workload, name: str, title: str, caption: str, x: Axis, axi
     colour = scale(methods)
     thin = alt.Chart(chart_data(seeds)).mark_line(strokeWidth=1, opacity=0.4, clip=True)
     thick = alt.Chart(chart_data(means)).mark_line(strokeWidth=2.5, clip=True)
-    chart = alt.layer(
-        thin.encode(x=axis, y=y, detail="run:N", color=colour), thick.encode(x=axis, y=y, color=colour)
-    ).properties(width=WIDTH, height=HEIGHT)
+    chart = layered(
+        thin.encode(x=axis, y=y, detail=alt.Detail("run:N"), color=colour),
+        thick.encode(x=axis, y=y, color=colour),
+        width=WIDTH,
+        height=HEIGHT,
+    )
     return render(f"{workload.name}-{name}", title, caption, chart)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from bpfree.report import form
-from bpfree.report.drawing import INK, MUTED, WIDTH, Figure, chart_data, render, scale
+from bpfree.report.drawing import INK, MUTED, WIDTH, Figure, chart_data, heading, layered, render, scale
 from bpfree.report.quantities import limit_per_step, seconds_per_step
 from bpfree.report.summary import Method, Workload
 from bpfree.statistics import Comparison
@@ -35,7 +35,7 @@ def waterfall(workload: Workload) -> Figure | None:
         "Left of the dashed line is less than the baseline. Each pale bar begins where the one above it ended; the "
         "full bar is the energy ratio, their product. Thin lines are intervals, the energy’s at its level among the "
         "comparisons. The diamond is the ratio of FLOPs: the energy ratio with both at the device’s arithmetic limit.",
-        alt.vconcat(*parts, spacing=14).resolve_scale(x="shared"),
+        {"vconcat": parts, "spacing": 14, "resolve": {"scale": {"x": "shared"}}},
     )
 
 
@@ -54,15 +54,18 @@ def part(name: str, rows: list[dict[str, Any]], span: tuple[float, float], workl
     one = alt.Chart(chart_data([{"one": 1}]))
     opacity = alt.condition(alt.datum.row == "energy", alt.value(1), alt.value(0.45))
     colour = scale(workload.methods).legend(None)
-    layers = alt.layer(
-        one.mark_rule(color=MUTED[0], strokeDash=[3, 3]).encode(x="one:Q"),
-        bar.mark_bar(height=11).encode(x=x, x2="to:Q", y=y, color=colour, opacity=opacity),
-        bar.mark_rule(color=INK[0], strokeWidth=1.5).encode(x="low:Q", x2="high:Q", y=y),
-        point.mark_point(shape="diamond", size=70, color=INK[0], strokeWidth=1.5).encode(x="to:Q", y=y),
-        base.mark_text(align="left", dx=8, color=INK[0], fontSize=12).encode(x="label_at:Q", y=y, text="label:N"),
+    return layered(
+        one.mark_rule(color=MUTED[0], strokeDash=[3, 3]).encode(x=alt.X("one:Q")),
+        bar.mark_bar(height=11).encode(x=x, x2=alt.X2("to:Q"), y=y, color=colour, opacity=opacity),
+        bar.mark_rule(color=INK[0], strokeWidth=1.5).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), y=y),
+        point.mark_point(shape="diamond", size=70, color=INK[0], strokeWidth=1.5).encode(x=alt.X("to:Q"), y=y),
+        base.mark_text(align="left", dx=8, color=INK[0], fontSize=12).encode(
+            x=alt.X("label_at:Q"), y=y, text=alt.Text("label:N")
+        ),
+        width=WIDTH - NAMES_WIDTH,
+        height=ROW_HEIGHT * len(rows),
+        title=heading(name),
     )
-    head = alt.TitleParams(name, anchor="start", color=INK[0], fontSize=13, fontWeight="normal")
-    return layers.properties(width=WIDTH - NAMES_WIDTH, height=ROW_HEIGHT * len(rows), title=head)
 
 
 def baseline_of(workload: Workload) -> str:

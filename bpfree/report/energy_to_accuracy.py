@@ -4,6 +4,7 @@ A level counts as reached with the first evaluation that is as good, by the meth
 it is counted, and enters no mean.
 """
 
+from itertools import islice
 from statistics import median
 from typing import Any
 
@@ -51,7 +52,8 @@ def levels(workload: Workload) -> list[int]:
     if workload.quality not in ("measured", "modelled"):
         return []
     methods = [m for m in workload.methods if m.accuracy]
-    return [level for level in LEVELS if any(every(m, level) for m in methods)][-SHOWN:]
+    found = (level for level in reversed(LEVELS) if any(every(m, level) for m in methods))
+    return sorted(islice(found, SHOWN))
 
 
 def rows(workload: Workload, confidence: float, per_joule: float) -> list[dict[str, Any]]:
@@ -109,7 +111,7 @@ def energy_to_accuracy(workload: Workload) -> Figure | None:
         .encode(
             x=x,
             y=alt.Y("accuracy:Q", title="validation accuracy in %", scale=alt.Scale(zero=False)),
-            order="order:Q",
+            order=alt.Order("order:Q"),
             color=scale([m for m in workload.methods if m.accuracy]),
         )
         .properties(width=WIDTH, height=HEIGHT)

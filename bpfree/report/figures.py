@@ -17,6 +17,7 @@ from bpfree.report.front import accuracy_energy
 from bpfree.report.power_trace import power_trace
 from bpfree.report.quantities import total
 from bpfree.report.summary import Summary, Workload
+from bpfree.report.trials import Tuning, tunings
 from bpfree.report.why import losses_by_epoch
 from bpfree.results import ResultsFolder
 
@@ -26,14 +27,22 @@ TONES = {"train": 1.0, "validate": 0.66, "setup": 0.36, "idle": 0.24, "test": 0.
 
 def all_figures(summary: Summary, processes: int = 1) -> tuple[list[Figure], list[list[Figure]]]:
     """The figures over all workloads, and those of each; those left out that have nothing to show."""
-    tasks = [(w, make) for w in summary.workloads for make in makers(w, summary)]
-    everything: list[Callable[[], list[Figure]]] = [partial(over_workloads.figure, summary)]
-    overall, *groups = parallel.drawn([*everything, *(make for _, make in tasks)], processes)
-    found = list(zip(tasks, groups, strict=True))
-    return overall, [[figure for (of, _), group in found if of is w for figure in group] for w in summary.workloads]
+    tuned = [(w, tunings(w, summary.trials)) for w in summary.workloads]
+    tasks = [(w, make) for w, found in tuned for make in makers(w, summary, found)]
+
+    def importances() -> list[Any]:  # it takes longest, so it begins first; in one process, for what all of it imports
+        return [tuning_figures.importance(w, found) for w, found in tuned]
+
+    over: list[Callable[[], list[Any]]] = [importances, partial(over_workloads.figure, summary)]
+    important, overall, *groups = parallel.drawn([*over, *(make for _, make in tasks)], processes)
+    by_workload = [
+        [*(figure for (of, _), group in zip(tasks, groups, strict=True) if of is w for figure in group), last]
+        for w, last in zip(summary.workloads, important, strict=True)
+    ]
+    return overall, [[figure for figure in group if figure] for group in by_workload]
 
 
-def makers(workload: Workload, summary: Summary) -> list[Callable[[], list[Figure]]]:
+def makers(workload: Workload, summary: Summary, tuned: Sequence[Tuning]) -> list[Callable[[], list[Figure]]]:
     """What draws a workload's figures, in the order of the page; none that would compare unlike energies."""
     single: Sequence[Callable[[Workload], Figure | None]] = (
         accuracy_energy, energy_to_accuracy, waterfall, curves_by_epoch, curves_by_seconds, curves_by_joules,
@@ -49,7 +58,7 @@ def makers(workload: Workload, summary: Summary) -> list[Callable[[], list[Figur
 
     return [
         *(partial(drawn, make) for make in (*suitable, lambda w: power_trace(w, folder))),
-        lambda: tuning_figures.of_trials(workload, summary.trials),
+        lambda: tuning_figures.of_trials(workload, tuned),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, MUTED, PAPER, WIDTH, Figure, chart_data, render, scale
+from bpfree.report.drawing import HEIGHT, MUTED, PAPER, WIDTH, Figure, chart_data, layered, render, scale
 from bpfree.report.quantities import accuracy_of, joules_of
 from bpfree.report.summary import Method, Workload
 
@@ -40,12 +40,14 @@ def accuracy_energy(workload: Workload) -> Figure | None:
     steps = alt.Chart(chart_data(front(means))).mark_line(interpolate="step-after", color=MUTED[0], strokeWidth=1)
     base = alt.Chart(chart_data(means))
     point = base.mark_point(size=130, filled=True, opacity=1, stroke=PAPER[0], strokeWidth=1.5)
-    chart = alt.layer(
+    chart = layered(
         steps.encode(x=x, y=y),
         seeds,
-        base.mark_rule(strokeWidth=2).encode(x=x, y="low:Q", y2="high:Q", color=colour),
-        base.mark_rule(strokeWidth=2).encode(x="left:Q", x2="right:Q", y=y, color=colour),
+        base.mark_rule(strokeWidth=2).encode(x=x, y=alt.Y("low:Q"), y2=alt.Y2("high:Q"), color=colour),
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("left:Q"), x2=alt.X2("right:Q"), y=y, color=colour),
         point.encode(x=x, y=y, color=colour),
+        width=WIDTH,
+        height=HEIGHT,
     )
     return render(
         f"{workload.name}-accuracy-energy",
@@ -54,7 +56,7 @@ def accuracy_energy(workload: Workload) -> Figure | None:
         "with the interval of each mean. "
         "Grey steps join the methods that no other beats in both by its estimate; to be beaten by estimates alone is "
         "no claim.",
-        chart.properties(width=WIDTH, height=HEIGHT),
+        chart,
     )
 
 

@@ -39,11 +39,13 @@ from bpfree.statistics import SIGN_FLIP_SEEDS, Comparison, equivalence
 @contextmanager
 def without_collection() -> Iterator[None]:
     """Do without the search for cycles: of thousands of records, which last to the end, it takes most of the time."""
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if enabled:
+            gc.enable()
 
 
 @without_collection()

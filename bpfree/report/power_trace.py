@@ -12,7 +12,7 @@ import altair as alt
 from bpfree.errors import WorldError
 from bpfree.records import Record
 from bpfree.report import form
-from bpfree.report.drawing import HEIGHT, INK, WIDTH, Figure, chart_data, render, scale
+from bpfree.report.drawing import HEIGHT, INK, WIDTH, Figure, chart_data, layered, render, scale
 from bpfree.report.summary import Workload
 from bpfree.results import ResultsFolder
 
@@ -105,9 +105,11 @@ def figure(workload: Workload, record: Record, path: Path) -> Figure | None:
     )
     shades = alt.Chart(chart_data(shaded)).mark_rect(color=INK[0])
     y = alt.Y("watts:Q", title="power in W", scale=alt.Scale(zero=True))
-    chart = alt.layer(
-        shades.encode(x=x, x2="to:Q", opacity=tone),
+    chart = layered(
+        shades.encode(x=x, x2=alt.X2("to:Q"), opacity=tone),
         line.encode(x=x, y=y, color=scale([method]).legend(None)),
+        width=WIDTH,
+        height=HEIGHT,
     )
     return render(
         f"{workload.name}-power-trace",
@@ -115,5 +117,5 @@ def figure(workload: Workload, record: Record, path: Path) -> Figure | None:
         f"{form.title(method.name)}, seed {record.spec.seed}: the GPU’s power as sampled, {len(samples):,} samples. "
         "Phases are placed by their lengths, so only roughly; training includes its validations, set-up is all that "
         "came before but idling.",
-        chart.properties(width=WIDTH, height=HEIGHT),
+        chart,
     )

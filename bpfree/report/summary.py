@@ -145,7 +145,7 @@ class Summary:
                     f"{workload.name}: the methods were not given the same number of trials: {sorted(budgets)}"
                 )
             for kind, cells in (("final runs", {r.id: [r] for r in self.records}), ("trials", self.trials)):
-                here = [cell for cell in cells.values() if cell[0].spec.workload == workload.name]
+                here = [settings(cell) for cell in cells.values() if cell[0].spec.workload == workload.name]
                 unlike = [name.replace("_", " ") for name in TrainingSettings.model_fields if not alike(here, name)]
                 if unlike:
                     found.append(f"{workload.name}: the {kind} differ in {', '.join(unlike)}")
@@ -180,9 +180,14 @@ def by_cell(records: Iterable[Record]) -> dict[str, list[Record]]:
     return found
 
 
-def alike(cells: Iterable[Sequence[Record]], name: str) -> bool:
-    """Whether all methods were trained with the same values of a setting; a study that changed left old trials."""
-    return len({frozenset(getattr(record.spec.training, name) for record in cell) for cell in cells}) <= 1
+def settings(cell: Sequence[Record]) -> list[TrainingSettings]:
+    """Those that a cell's runs were trained with, each once: a study that was changed left old trials."""
+    return list({record.spec.training.model_dump_json(): record.spec.training for record in cell}.values())
+
+
+def alike(cells: Iterable[Sequence[TrainingSettings]], name: str) -> bool:
+    """Whether all cells were trained with the same values of a setting."""
+    return len({frozenset(getattr(each, name) for each in cell) for cell in cells}) <= 1
 
 
 def summarise(path: Path) -> Summary:

@@ -122,6 +122,16 @@ def test_the_knob_that_decides_is_found(workload):
     assert sum(shares.values()) == pytest.approx(1)
 
 
+def test_of_many_trials_some_are_weighed(workload):
+    many = tuning(workload.methods[0], ["by rate"] * 150)
+    some = Tuning(many.method, many.knobs, many.trials[::3])
+    assert tuning_figures.importances(many) == tuning_figures.importances(some)
+    assert "of at most 60, evenly spaced" in tuning_figures.importance(workload, [many]).caption
+    assert "at most" not in tuning_figures.importance(workload, [some]).caption
+    alike = tuning(workload.methods[0], [50.0 if i != 1 else 51.0 for i in range(150)])
+    assert tuning_figures.importance(workload, [alike]) is None, "nothing is left to explain"
+
+
 @pytest.mark.parametrize(
     ("values", "knobs", "reason"),
     [
@@ -163,9 +173,11 @@ def test_one_trial_is_enough_for_the_figures(workload):
         assert not re.search("NaN|Infinity|undefined|null", figure.standalone)
 
 
-def test_no_torch_is_needed():
-    code = "import sys, bpfree.report.tuning_figures; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_a_report_waits_for_no_library_that_it_does_without():
+    heavy = ("torch", "scipy.stats", "sklearn", "pandas")
+    code = f"import sys, bpfree.report; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 def test_of_many_trials_the_best_are_drawn():
