@@ -17,6 +17,8 @@ from bpfree.report.quantities import accuracy_of, co2e_grams_of, joules_of, seco
 from bpfree.report.summary import Method, Summary, Workload
 from bpfree.statistics import Comparison
 
+FAMILY = (("accuracy", "difference"), ("energy", "ratio"))
+"""What is held to the study's level together; other figures are judged each for itself, and the verdict says so."""
 Verdict = Literal["supported", "contradicted", "not shown", "not testable here"]
 
 
@@ -59,6 +61,7 @@ FIGURES: dict[str, Callable[[Record], float | None]] = {
     "co2e": co2e_kilograms_of,
     "memory": bytes_of,
 }
+NAMES = {name: name for name in FIGURES} | {"co2e": "CO2e"}
 UNITS = {"energy": "J", "time": "s", "steps": "steps", "co2e": "kg", "memory": "bytes"}
 
 
@@ -78,14 +81,16 @@ def judge(claim: Claim, workload: Workload, confidence: float) -> Judgement:
         return Judgement(claim, "not testable here", untestable)
     measured = comparison(claim, method, confidence)
     if measured is None:
-        return Judgement(claim, "not testable here", f"the {claim.metric} of these runs is not known")
+        return Judgement(claim, "not testable here", unknown(claim, method))
     verdict, reason = verdict_of(measured, claim.at_most, claim.at_least), ""
     if measured.low is None:
         reason = "one seed gives no interval"
+    elif (claim.metric, claim.statistic) not in FAMILY:
+        reason = "judged for itself"
     if claim.accuracy_margin is not None:
         accuracy = method.accuracy_difference
         equal: Verdict = "not shown" if accuracy is None else verdict_of(accuracy, None, -claim.accuracy_margin)
-        verdict, reason = both(verdict, equal), reason or f"equal accuracy is {equal}"
+        verdict, reason = both(verdict, equal), "; ".join(filter(None, (reason, f"equal accuracy is {equal}")))
     return Judgement(claim, verdict, reason, measured)
 
 
@@ -100,9 +105,16 @@ def obstacle(claim: Claim, method: Method, workload: Workload) -> str:
     return method.censored if claim.metric != "accuracy" else ""
 
 
+def unknown(claim: Claim, method: Method) -> str:
+    """Why runs that were made have no such figure."""
+    if claim.metric == "co2e" and method.joules:
+        return "no emissions are known: name a country in the study’s [measurement]"
+    return f"the {NAMES[claim.metric]} of these runs {'are' if claim.metric == 'steps' else 'is'} not known"
+
+
 def comparison(claim: Claim, method: Method, confidence: float) -> Comparison | None:
     """The figure that a claim is about; those of the study's family at their level in it."""
-    if (claim.metric, claim.statistic) == ("accuracy", "difference"):
+    if of_points(claim):
         return method.accuracy_difference
     if (claim.metric, claim.statistic) == ("energy", "ratio"):
         return method.energy_ratio
@@ -144,7 +156,7 @@ def row(judgement: Judgement) -> dict[str, Any]:
         "sentence": claim.sentence,
         "of": f"{form.title(claim.algorithm)} on {claim.workload}",
         "source": claim.source,
-        "bound": f"{claim.metric} {claim.statistic} {sign} {printed(claim, bound)}",
+        "bound": f"{NAMES[claim.metric]} {claim.statistic} {sign} {printed(claim, bound)}",
         "margin": ""
         if claim.accuracy_margin is None
         else f"at most {100 * claim.accuracy_margin:g} points less accurate",
@@ -162,19 +174,20 @@ def measured(claim: Claim, c: Comparison | None) -> tuple[str, str]:
         return form.ABSENT, ""
     if c.low is None or c.high is None:
         return printed(claim, c.estimate), "one seed: no interval"
-    return printed(claim, c.estimate), f"{plain(claim, c.low)} to {plain(claim, c.high)} ({form.level(c.confidence)})"
+    bounds = form.signed_bounds(c.low, c.high) if of_points(claim) else form.bounds(c.low, c.high)
+    return printed(claim, c.estimate), f"{bounds} ({form.level(c.confidence)})"
 
 
 def printed(claim: Claim, value: float) -> str:
-    """A figure of a claim with its unit."""
+    """A figure of a claim with its unit: an accuracy's difference in points with its sign, all else as it is."""
     unit = "×" if claim.statistic == "ratio" else "points" if claim.metric == "accuracy" else UNITS[claim.metric]
-    return f"{plain(claim, value)}\u00a0{unit}"
+    text = form.signed(value) if of_points(claim) and value else form.digits(value)
+    return f"{text}\u00a0{unit}"
 
 
-def plain(claim: Claim, value: float) -> str:
-    """A figure of a claim: an accuracy's difference in points with its sign, all else as it is."""
-    points = (claim.metric, claim.statistic) == ("accuracy", "difference")
-    return form.signed(value) if points and value else form.digits(value)
+def of_points(claim: Claim) -> bool:
+    """Whether it is about a difference of accuracies."""
+    return (claim.metric, claim.statistic) == ("accuracy", "difference")
 
 
 def sentence(summary: Summary) -> str | None:

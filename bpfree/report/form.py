@@ -34,18 +34,19 @@ def number(value: float | None, significant: int = 3) -> str:
     return ABSENT if value is None else digits(value, significant)
 
 
-def interval(x: Interval | None, scale: float = 1.0, significant: int = 3) -> tuple[str, str]:
-    """Estimate, and its interval in brackets."""
+def interval(x: Interval | None, scale: float = 1.0, *, signed: bool = False) -> tuple[str, str]:
+    """Estimate, and its interval; not below 0, where no figure can be but a signed one."""
     if x is None:
         return ABSENT, ""
-    return digits(x.estimate * scale, significant), bounds(x.low, x.high, scale, significant)
+    low = x.low if signed or x.low is None else max(x.low, 0)
+    return digits(x.estimate * scale), bounds(low, x.high, scale)
 
 
-def bounds(low: float | None, high: float | None, scale: float = 1.0, significant: int = 3) -> str:
+def bounds(low: float | None, high: float | None, scale: float = 1.0) -> str:
     """An interval in brackets, or why there is none."""
     if low is None or high is None:
         return "one seed: no interval"
-    return f"{digits(low * scale, significant)} to {digits(high * scale, significant)}"
+    return f"{digits(low * scale)} to {digits(high * scale)}"
 
 
 def accuracy(x: Interval | None) -> tuple[str, str]:
@@ -54,7 +55,7 @@ def accuracy(x: Interval | None) -> tuple[str, str]:
         return ABSENT, ""
     if x.low is None or x.high is None:
         return percent(x.estimate), "one seed: no interval"
-    return percent(x.estimate), f"{percent(x.low)} to {percent(x.high)}"
+    return percent(x.estimate), f"{percent(max(x.low, 0))} to {percent(min(x.high, 1))}"
 
 
 def points(c: Comparison | None) -> tuple[str, str]:
@@ -79,8 +80,8 @@ def signed(fraction: float, places: int = 2) -> str:
 
 
 def signed_bounds(low: float, high: float) -> str:
-    """An interval of differences; with further places where a bound beside 0 would be printed as 0."""
-    places = 2
+    """An interval of differences of accuracies, within ± 100 points; no bound beside 0 is printed as 0."""
+    low, high, places = max(low, -1), min(high, 1), 2
     while places < MOST_PLACES and any(x and not float(f"{100 * x:.{places}f}") for x in (low, high)):
         places += 1
     return f"{signed(low, places)} to {signed(high, places)}"

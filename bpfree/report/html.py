@@ -154,7 +154,7 @@ def result_row(m: Method, per_joule: float, per_gram: float) -> dict[str, Any]:
         "accuracy": form.accuracy(m.accuracy),
         "difference": form.points(m.accuracy_difference),
         "joules": form.interval(m.joules, per_joule),
-        "net": form.interval(m.joules_net, per_joule),
+        "net": form.interval(m.joules_net, per_joule, signed=True),
         "energy_ratio": form.times(m.energy_ratio),
         "seconds": form.interval(m.seconds),
         "time_ratio": form.times(m.factors.get("time")),

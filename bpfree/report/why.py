@@ -140,7 +140,7 @@ def loss_row(m: Method, confidence: float) -> dict[str, Any]:
 
     def interval(figure: Callable[[Record], float | None]) -> tuple[str, str]:
         values = list(m.values(figure).values())
-        return form.interval(mean_interval(values, confidence) if values else None)
+        return form.interval(mean_interval(values, confidence) if values else None, signed=True)
 
     c = comparison(m, confidence)
     return {

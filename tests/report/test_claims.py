@@ -89,6 +89,21 @@ def test_modelled_energy_leaves_a_claim_about_time_alone(judged):
     found = judged("modelled", algorithm="forward_forward", metric="time", statistic="difference", at_least=10)
     assert found.verdict == "supported"
     assert found.measured.estimate == pytest.approx(32, rel=0.1)  # seconds, 52 against 20
+    assert found.reason == "judged for itself", "the family is of accuracies and energies"
+
+
+@pytest.mark.parametrize(
+    ("metric", "quality", "reason"),
+    [
+        ("co2e", "measured", "no emissions are known: name a country"),
+        ("co2e", "absent", "the CO2e of these runs is not known"),
+        ("steps", "measured", "the steps of these runs are not known"),
+    ],
+)
+def test_what_is_not_known_has_a_reason(made, metric, quality, reason):
+    method = summarise(made(quality=quality)).workloads[0].methods[-1]
+    wanted = Claim.model_validate(claim(metric=metric, statistic="ratio", at_most=1))
+    assert claims.unknown(wanted, method).startswith(reason)
 
 
 def test_a_missing_method_cannot_be_tested(made):

@@ -3,6 +3,7 @@
 import pytest
 
 from bpfree.report import form
+from bpfree.statistics import Interval
 
 
 @pytest.mark.parametrize(
@@ -46,3 +47,11 @@ def test_levels(level, text):
 )
 def test_a_bound_beside_zero_is_not_printed_as_zero(low, high, text):
     assert form.signed_bounds(low, high) == text
+
+
+def test_no_interval_is_printed_beyond_what_its_figure_can_be():
+    wide = Interval(0.9, -0.2, 1.4, 0.95, 2)
+    assert form.accuracy(wide) == ("90.00", "0.00 to 100.00")
+    assert form.interval(wide) == ("0.900", "0 to 1.40")
+    assert form.interval(wide, signed=True) == ("0.900", "−0.200 to 1.40")
+    assert form.signed_bounds(-1.04, 1.2) == "−100.00 to +100.00"
