@@ -1,10 +1,14 @@
 """The answer in plain sentences. Nothing is claimed that an interval does not show."""
 
+from collections.abc import Sequence
+
 from bpfree.report import audit, claims, form, reaching
 from bpfree.report.summary import Method, Summary, Workload, imported
 from bpfree.statistics import equivalence
 
 SMALL_SAMPLE = 8
+MANY = 6
+"""Comparisons of a workload, of more than which those with the same verdicts share a sentence."""
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -60,11 +64,11 @@ def of_workload(workload: Workload, many: bool, margin: float | None) -> list[st
         f"{place.strip()} the highest mean test accuracy is {form.title(best.name)}’s, "
         f"{form.percent(best.accuracy.estimate)} % ({form.accuracy(best.accuracy)[1]})."
     ]
-    found += [
-        against(method, workload, margin)
-        for method in workload.methods
-        if method.reference and method.accuracy_difference
-    ]
+    compared = [method for method in workload.methods if method.reference and method.accuracy_difference]
+    if len(compared) > MANY:
+        found += alike(compared, workload, margin)
+    else:
+        found += [against(method, workload, margin) for method in compared]
     return found + [text for method in workload.methods if (text := incomplete(method))]
 
 
@@ -87,25 +91,75 @@ def against(method: Method, workload: Workload, margin: float | None) -> str:
     c, e = method.accuracy_difference, method.energy_ratio
     assert c is not None
     assert method.reference is not None
-    base, name = form.title(method.reference.name), form.title(method.name)
     estimate, bounds = form.points(c)
-    what = {
-        "higher": f"is more accurate than {base}",
-        "lower": f"is less accurate than {base}",
-        "no difference shown": f"shows no difference in accuracy to {base}",
-    }[c.verdict]
-    shown = None if margin is None else equivalence(c, margin)
-    if margin is not None and shown is not None and shown.shown:
-        what = f"is as accurate as {base}, within {100 * margin:g} points"
-    text = f"{name} {what} ({estimate} points; {bounds})"
+    what = ACCURACY[accuracy_verdict(method, margin)][0].format(
+        base=form.title(method.reference.name), **within(margin)
+    )
+    text = f"{form.title(method.name)} {what} ({estimate} points; {bounds})"
     if e is None:
-        reason = method.censored or workload.note or "its energy is not known"
-        return f"{text}; energies are not compared: {reason}."
+        return f"{text}; energies are not compared: {uncompared(method, workload)}."
     estimate, bounds = form.times(e)
-    word = "modelled energy" if workload.quality == "modelled" else "energy"
-    verdict = {
-        "higher": f"took more {word}",
-        "lower": f"took less {word}",
-        "no difference shown": f"shows no difference in {word}",
-    }[e.verdict]
-    return f"{text} and {verdict} ({estimate}; {bounds})."
+    return f"{text} and {ENERGY[e.verdict][0].format(word=energy_word(workload))} ({estimate}; {bounds})."
+
+
+def alike(compared: Sequence[Method], workload: Workload, margin: float | None) -> list[str]:
+    """Many methods: several with the same verdicts share a sentence, and their figures are left to the tables."""
+    groups: dict[tuple[str, str, str], list[Method]] = {}
+    for method in compared:
+        e = method.energy_ratio
+        kind = accuracy_verdict(method, margin), e.verdict if e else "", "" if e else uncompared(method, workload)
+        groups.setdefault(kind, []).append(method)
+    references = [method.reference for method in compared if method.reference]
+    one = len({reference.name for reference in references}) == 1
+    base = form.title(references[0].name if one else references[0].label) + ("" if one else " with the same optimizer")
+    found = []
+    for (accuracy, energy, reason), methods in groups.items():
+        if len(methods) == 1:
+            found.append(against(methods[0], workload, margin))
+            continue
+        what = ACCURACY[accuracy][1].format(base=base, **within(margin))
+        then = f" and {ENERGY[energy][1].format(word=energy_word(workload))}" if energy else ""
+        why = f"; energies are not compared: {reason}" if reason else ""
+        names = "; ".join(form.title(method.name) for method in methods)
+        found.append(f"{len(methods)} of {len(compared)} methods {what}{then}{why}: {names}.")
+    return found
+
+
+ACCURACY = {
+    "higher": ("is more accurate than {base}", "are more accurate than {base}"),
+    "lower": ("is less accurate than {base}", "are less accurate than {base}"),
+    "equivalent": (
+        "is as accurate as {base}, within {points} points",
+        "are as accurate as {base}, within {points} points",
+    ),
+    "no difference shown": ("shows no difference in accuracy to {base}", "show no difference in accuracy to {base}"),
+}
+"""What is said of a method, and of several."""
+ENERGY = {
+    "higher": ("took more {word}", "took more {word}"),
+    "lower": ("took less {word}", "took less {word}"),
+    "no difference shown": ("shows no difference in {word}", "show no difference in {word}"),
+}
+
+
+def accuracy_verdict(method: Method, margin: float | None) -> str:
+    """Of the difference to the baseline; equivalence, where it is shown, says more than the lack of a difference."""
+    c = method.accuracy_difference
+    assert c is not None
+    shown = None if margin is None else equivalence(c, margin)
+    return "equivalent" if shown is not None and shown.shown else c.verdict
+
+
+def within(margin: float | None) -> dict[str, str]:
+    """The margin of equivalence, for a sentence."""
+    return {"points": f"{100 * margin:g}" if margin is not None else ""}
+
+
+def uncompared(method: Method, workload: Workload) -> str:
+    """Why there is no ratio of energies."""
+    return method.censored or workload.note or "its energy is not known"
+
+
+def energy_word(workload: Workload) -> str:
+    """What the joules are."""
+    return "modelled energy" if workload.quality == "modelled" else "energy"

@@ -2,12 +2,14 @@
 
 import json
 import math
+from pathlib import Path
 from statistics import mean
 
 import pytest
 from scipy import stats
 
 from bpfree.errors import WorldError
+from bpfree.report import form
 from bpfree.report.answer import sentences
 from bpfree.report.summary import summarise
 
@@ -362,3 +364,19 @@ def test_a_damaged_record_is_named(made):
     file.write_text(file.read_text()[:100])
     with pytest.raises(WorldError, match=file.parent.name):
         summarise(path)
+
+
+def test_many_methods_share_sentences():
+    records = Path(__file__).parents[2] / "studies" / "records" / "learning_rate_free_local"
+    summary = summarise(records)
+    lines = sentences(summary)
+    (workload,) = summary.workloads
+    compared = [m for m in workload.methods if m.reference]
+    assert len(compared) == 21
+    assert len(lines) < 10
+    for m in compared:
+        name = form.title(m.name)
+        (line,) = [s for s in lines if s.startswith(f"{name} ") or f" {name};" in s or s.endswith(f" {name}.")]
+        assert ("less accurate" in line) == (m.accuracy_difference.verdict == "lower")
+        assert ("took more" in line) == (m.energy_ratio.verdict == "higher")
+        assert ("took less" in line) == (m.energy_ratio.verdict == "lower")
