@@ -1,4 +1,4 @@
-# Two commands: `make study` runs the quickstart and writes its report; `make test` runs the tests.
+# `make study` runs the quickstart and writes its report; `make test` runs the tests; `make` lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready

@@ -6,6 +6,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from bpfree import calibrating, workloads
 from bpfree.driver import Forecast
@@ -15,6 +16,8 @@ from bpfree.records import Cost, Evaluation, Record, RunSpec
 from bpfree.workloads import Metric
 
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
+PAPER_WIDTH = 28
+"""Columns for a name and its paper; the longest knob has the rest of 80."""
 
 
 def duration(seconds: float) -> str:
@@ -25,6 +28,11 @@ def duration(seconds: float) -> str:
         return f"{seconds / SECONDS_PER_MINUTE:.0f} min"
     hours, rest = divmod(seconds, SECONDS_PER_HOUR)
     return f"{hours:.0f} h {rest / SECONDS_PER_MINUTE:.0f} min"
+
+
+def rounded(value: float, significant: int = 2) -> str:
+    """A figure with so many significant digits, and no exponent where people would write none: 0.012, 190, 12,000."""
+    return f"{float(f'{value:.{significant}g}'):,.10g}"
 
 
 def evaluation_line(evaluation: Evaluation, metric: Metric) -> str:
@@ -49,7 +57,7 @@ def result_line(record: Record) -> str:
     metric = workloads.find(spec.workload).metric
     text = f"{head}: test {metric.text(test)}, {passes}, {cost.train_seconds:.1f} s"
     if cost.train_joules is not None:
-        text += f", {cost.train_joules:.3g} J {cost.joules_quality} ({'+'.join(cost.boundary)}{source(cost)})"
+        text += f", {rounded(cost.train_joules, 3)} J {cost.joules_quality} ({'+'.join(cost.boundary)}{source(cost)})"
     return text
 
 
@@ -87,13 +95,13 @@ def plan_table(plan: Plan, forecast: Forecast) -> Table:
     if study.overrides:
         stop += "; some methods have settings of their own"
     table.add_row("final runs", f"{len(plan.cells)} × {len(study.seeds)} seeds, {stop}; {forecast.runs} to do")
-    table.add_row("time", f"at most {duration(forecast.seconds)} ({forecast.seconds / SECONDS_PER_HOUR:.2g} h)")
+    table.add_row("time", f"at most {duration(forecast.seconds)} ({rounded(forecast.seconds / SECONDS_PER_HOUR)} h)")
     if forecast.watt_hours is not None:
-        table.add_row("energy", f"at most {forecast.watt_hours:.2g} Wh ({forecast.quality})")
+        table.add_row("energy", f"at most {rounded(forecast.watt_hours)} Wh ({forecast.quality})")
     else:
         table.add_row("energy", "not measured on this machine: see bpfree doctor")
     if forecast.co2e_grams is not None:
-        table.add_row("CO2e", f"at most {forecast.co2e_grams:.2g} g")
+        table.add_row("CO2e", f"at most {rounded(forecast.co2e_grams)} g")
     return table
 
 
@@ -202,7 +210,7 @@ def calibration_table(plan: calibrating.Plan, forecast: calibrating.Forecast) ->
     table.add_row("table", arms if len(wanted.table) > 1 else arms.replace("seeds", "seed"))
     table.add_row("final runs", f"defaults and best point, {len(wanted.seeds)} fresh seeds a workload")
     table.add_row("to do", f"at most {forecast.runs} runs, each until its target or its budget")
-    table.add_row("time", f"at most {duration(forecast.seconds)} ({forecast.seconds / SECONDS_PER_HOUR:.2g} h)")
+    table.add_row("time", f"at most {duration(forecast.seconds)} ({rounded(forecast.seconds / SECONDS_PER_HOUR)} h)")
     return table
 
 
@@ -229,16 +237,18 @@ def status_table(state: dict[str, Any]) -> Table:
 
 
 def catalogue_table(kind: str, rows: list[dict[str, Any]]) -> Table:
-    """A kind of entries for people."""
+    """A kind of entries for people: what has knobs with its paper below its name, so that knobs keep to their lines."""
     table = Table(title=kind, title_justify="left", box=SIMPLE)
-    for name in ("name", "what", "hyperparameters"):
-        table.add_column(name, overflow="fold", no_wrap=name == "name")
+    tuned = any("hyperparameters" in row for row in rows)
+    table.add_column("name", overflow="fold", no_wrap=not tuned, max_width=PAPER_WIDTH if tuned else None)
+    table.add_column("hyperparameters  [search range]" if tuned else "what", overflow="fold")
     for row in rows:
+        if not tuned:
+            table.add_row(row["name"], Text(row["description"]))
+            continue
         knobs = [
             f"{name} = {knob['default']}" + (f"  [{knob['range']}]" if knob["range"] else "")
-            for name, knob in row.get("hyperparameters", {}).items()
+            for name, knob in row["hyperparameters"].items()
         ]
-        table.add_row(row["name"], str(row.get("paper") or row["description"]), "\n".join(knobs))
-    if kind in ("workloads", "studies"):
-        table.columns.pop()
+        table.add_row(Text.assemble(row["name"], "\n", (row["paper"], "dim")), Text("\n".join(knobs)), end_section=True)
     return table

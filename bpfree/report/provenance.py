@@ -38,7 +38,9 @@ def meters(records: Sequence[Record]) -> list[dict[str, str]]:
 def versions(records: Sequence[Record]) -> str:
     """Which code made the runs."""
     runs = sorted(records, key=order)
-    made = [(r.environment.get("bpfree", "of unknown version"), r.environment.get("commit")) for r in runs]
+    made = [
+        (str(r.environment.get("bpfree", "of unknown version")), str(r.environment.get("commit") or "")) for r in runs
+    ]
     return "; ".join(
         f"bpfree {number}" + (f" at commit {commit}" if commit else ", no commit recorded")
         for number, commit in dict.fromkeys(made)
@@ -54,12 +56,13 @@ def environment_rows(records: Sequence[Record]) -> list[tuple[str, str]]:
                 continue
             if value is None:
                 continue
-            text = form.mebibytes(value) + " MiB" if key.endswith("_bytes") else str(value)
+            size = key.endswith("_bytes") and isinstance(value, int | float)
+            text = form.mebibytes(value) + " MiB" if size else str(value)
             seen = rows.setdefault(key.removesuffix("_bytes").replace("_", " "), [])
             if text not in seen:
                 seen.append(text)
-    packages = [record.environment.get("packages") or {} for record in records]
-    lists = [", ".join(f"{name} {number}" for name, number in found.items()) for found in packages]
+    packages = [record.environment.get("packages") for record in records]
+    lists = [", ".join(f"{n} {v}" for n, v in each.items()) for each in packages if isinstance(each, dict)]
     rows["packages"] = list(dict.fromkeys(filter(None, lists)))
     carbon = {r.cost.carbon.source for r in records if r.cost and r.cost.carbon}
     rows["CO2e"] = (

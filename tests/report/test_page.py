@@ -332,3 +332,11 @@ def test_a_cross_of_algorithms_and_optimizers_is_a_grid(made, tmp_path):
     assert [row["name"] for row in found["rows"]] == METHODS
     assert all(len(row["cells"]) == 2 for row in found["rows"])
     assert found["rows"][0]["cells"][0]["accuracy"] == form.accuracy(workload.methods[0].accuracy)
+
+
+def test_an_environment_of_odd_types_is_shown_as_it_is(made, tmp_path):
+    odd = {"bpfree": 1, "commit": ["a", "b"], "memory_bytes": "much", "packages": "all of them", "cpu": {"name": None}}
+    path = made(fields={("backprop", 0): {"environment": odd}})
+    page = build_report(path, tmp_path / "report").read_text()
+    assert "much" in page
+    assert "bpfree 1 at commit" in page
