@@ -10,9 +10,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from bpfree.errors import RequestError
+from bpfree.errors import RequestError, WorldError
 from bpfree.records import MeasurementSettings, Record, RunSpec, TunedCell
 from bpfree.results import ResultsFolder
 from bpfree.sections import TRIAL_SEED
@@ -84,7 +84,7 @@ def nothing_left(study: Study, folder: ResultsFolder, kind: Device | None) -> in
 
     `kind` None means whatever device the study was run on.
     """
-    kept = folder.plan()
+    kept = kept_plan(folder)
     if not kept or kept.get("digest") != study.digest or (kind and kept.get("device") != kind):
         return None
     return len(folder.finals()) or None
@@ -242,7 +242,7 @@ def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
         Data cannot be had, the folder cannot be written, or another driver works on it.
     """
     with opened(study, places) as (planned, tuned):
-        kept, every = places.folder.plan(), len(tuned) == len(planned.cells)
+        kept, every = kept_plan(places.folder), len(tuned) == len(planned.cells)
         if not every or kept.get("digest") != study.digest or kept.get("device") != places.kind:
             keep_plan(study, places, [])  # else runs of an earlier form of the study would count as this one's
         with warm(places) as executor:
@@ -251,6 +251,14 @@ def run_study(study: Study, places: Places, listener: Listener) -> list[Record]:
         blocks = planned.final_blocks(tuned)
         keep_plan(study, places, [spec.id for block in blocks for spec in block])
         return make_final_runs(blocks, places, listener)
+
+
+def kept_plan(folder: ResultsFolder) -> dict[str, Any]:
+    """The plan in the folder; none where it is damaged, for it is written anew."""
+    try:
+        return folder.plan()
+    except WorldError:
+        return {}
 
 
 def keep_plan(study: Study, places: Places, final_runs: list[str]) -> None:

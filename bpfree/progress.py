@@ -16,6 +16,7 @@ from bpfree.records import Cost, Evaluation, Record, RunSpec
 from bpfree.workloads import Metric
 
 SECONDS_PER_MINUTE, SECONDS_PER_HOUR = 60, 3600
+QUARTERS = 4
 PAPER_WIDTH = 28
 """Columns for a name and its paper; the longest knob has the rest of 80."""
 
@@ -133,6 +134,14 @@ class Bars:
         self.bars.remove_task(self.task)
         self.task = self.bars.add_task(description, total=total, completed=done, note="")
 
+    def advance(self, title: str, note: str) -> None:
+        """One more is done; without a terminal a line says so after each quarter."""
+        self.bars.update(self.task, advance=1, note=note)
+        (task,) = self.bars.tasks
+        done, total = int(task.completed), int(task.total or 0)
+        if not self.console.is_terminal and done < total and QUARTERS * done // total > QUARTERS * (done - 1) // total:
+            self.say(f"{title}: {done} of {total}" + (f", {note}" if note else ""))
+
 
 class StudyProgress(Bars):
     """Shows a study's progress; a listener of the driver."""
@@ -154,8 +163,7 @@ class StudyProgress(Bars):
     def trial(self, record: Record, best: float | None) -> None:
         """A trial ended."""
         metric = workloads.find(record.spec.workload).metric
-        note = "" if best is None else f"best validation {metric.text(best)}"
-        self.bars.update(self.task, advance=1, note=note)
+        self.advance(f"tuning {self.cell}", "" if best is None else f"best validation {metric.text(best)}")
         if record.status != "completed":
             self.say(f"trial {record.trial} of {self.cell}: {record.status} ({first_line(record)})")
 
@@ -178,12 +186,15 @@ class StudyProgress(Bars):
 class CalibrationProgress(Bars):
     """Shows a calibration's progress; a listener of its driver."""
 
+    title = ""
+
     def planned(self, plan: calibrating.Plan, forecast: calibrating.Forecast) -> None:
         """Show the plan."""
         self.console.print(calibration_table(plan, forecast))
 
     def phase(self, title: str, runs: int, done: int) -> None:
         """The table, or the final runs, begin."""
+        self.title = title
         self.begin(title, runs, done)
         if not self.console.is_terminal:
             self.say(f"{title}: {runs - done} of {runs} to do")
@@ -191,7 +202,7 @@ class CalibrationProgress(Bars):
     def run(self, method: str, arm: str, record: Record) -> None:
         """A run ended."""
         name = arm if arm == NAIVE else f"point {arm}"
-        self.bars.update(self.task, advance=1, note=f"{method}, {name} on {record.spec.workload}")
+        self.advance(self.title, f"{method}, {name} on {record.spec.workload}")
         if record.status != "completed":
             seed = f"seed {record.spec.seed}"
             self.say(f"{method}, {name} on {record.spec.workload}, {seed}: {record.status} ({first_line(record)})")

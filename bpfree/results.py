@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -124,12 +124,15 @@ class ResultsFolder:
                     yield record
 
     def plan(self) -> dict[str, Any]:
-        """What the driver kept of the plan, without final runs before the tuning has ended; empty if there is none."""
-        try:
-            kept: dict[str, Any] = json.loads((self.path / "plan.json").read_text(encoding="utf-8"))
-            return kept if all(isinstance(run, str) for run in kept["final_runs"]) else {}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return {}
+        """What the driver kept of the plan, without final runs before the tuning has ended; empty if there is none.
+
+        Raises
+        ------
+        WorldError
+            The file is damaged.
+        """
+        path = self.path / "plan.json"
+        return parsed(path, plan_of, ("final_runs",)) if path.is_file() else {}
 
     def finals(self) -> list[Record]:
         """The records of all planned final runs, once all have ended; else none."""
@@ -169,6 +172,30 @@ def read(kind: type[DocumentKind], path: Path | str) -> DocumentKind:
             return kind.model_validate_json(file.read())
     except (OSError, ValidationError) as error:
         raise WorldError(f"{path} cannot be read ({why(error)})") from None
+
+
+def parsed(path: Path, parser: Callable[[str], dict[str, Any]], needed: Sequence[str]) -> dict[str, Any]:
+    """A file of the folder that is no record.
+
+    Raises
+    ------
+    WorldError
+        It is damaged.
+    """
+    try:
+        found = parser(path.read_text(encoding="utf-8"))
+        return found | {name: found[name] for name in needed}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise WorldError(f"{path} cannot be read ({reason}): run the study again and it is written anew") from None
+
+
+def plan_of(text: str) -> dict[str, Any]:
+    """A plan from its file's text."""
+    found: dict[str, Any] = json.loads(text)
+    if not all(isinstance(run, str) for run in found["final_runs"]):
+        raise ValueError("its final_runs are no ids")
+    return found
 
 
 def why(error: OSError | ValidationError) -> str:

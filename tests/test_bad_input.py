@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from bpfree.driver import kept_plan
 from bpfree.errors import RequestError, WorldError
 from bpfree.measuring import checked_settings
 from bpfree.records import TunedCell
@@ -52,9 +53,11 @@ def test_a_tuned_file_of_another_cell_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("text", ['{"final_runs":5}', '{"final_runs":[["a"]]}', "[" * 100_000, "{", "7"])
-def test_a_damaged_plan_is_no_plan(tmp_path, text):
+def test_a_damaged_plan_is_named_and_written_anew(tmp_path, text):
     (tmp_path / "plan.json").write_text(text)
-    assert ResultsFolder(tmp_path).plan() == {}
+    with pytest.raises(WorldError, match=r"plan\.json cannot be read .*run the study again"):
+        ResultsFolder(tmp_path).plan()
+    assert kept_plan(ResultsFolder(tmp_path)) == {}, "as the driver takes it"
 
 
 def test_targets_survive_odd_names_and_full_disks(tmp_path, monkeypatch):

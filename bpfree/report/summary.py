@@ -199,7 +199,7 @@ def summarise(path: Path) -> Summary:
         The folder is not a study's, or has no final run yet.
     """
     folder = ResultsFolder(path)
-    study, plan = kept_study.study(path), kept_study.plan(path)
+    study, plan = kept_study.study(path), folder.plan()
     everything = list(folder.records())
     ours = set(plan["final_runs"]) if plan else {r.id for r in everything if r.spec.role == "final"}
     finals = [record for record in everything if record.id in ours]
