@@ -27,7 +27,7 @@ def sentences(summary: Summary) -> list[str]:
         pairing = "not paired, since the seeds differ between the methods" if elsewhere else "paired by seed"
         found.append(
             f"Every figure is from {count} seed{'s' if many > 1 else ''} a method, {pairing}.{small} "
-            f"Over all comparisons together, false claims are held to {1 - summary.confidence:.0%} (Holm)."
+            f"Over all comparisons together, false claims are held to {form.level(1 - summary.confidence)} (Holm)."
         )
     qualities = {workload.quality for workload in summary.workloads}
     if qualities == {"modelled"}:

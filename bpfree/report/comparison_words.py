@@ -137,7 +137,7 @@ def caution(found: Comparisons) -> list[str]:
     """How far to trust it."""
     seeds = [c.n for f in found.findings for c in f.found.values() if c] + [p.pairs for p in found.again if p.pairs]
     small = bool(seeds) and min(seeds) < SMALL_SAMPLE
-    wrong = f"{1 - found.confidence:.0%}"
+    wrong = form.level(1 - found.confidence)
     text = [
         f"Over all differences to the baseline together, in all studies, false claims are held to {wrong} (Holm); what "
         f"is said of runs, and of the size of an effect, is at {wrong} each for itself. Accuracies are in points."

@@ -85,7 +85,7 @@ def page(summary: Summary, overall: list[drawing.Figure], drawn: list[list[drawi
         imported=imported(summary.records),
         audit=audit.rows(summary) if imported(summary.records) else [],
         claims=claims.rows(summary),
-        confidence=f"{summary.confidence:.0%}",
+        confidence=form.level(summary.confidence),
         sign_flip_seeds=SIGN_FLIP_SEEDS,
         over_workloads=over_workloads.rows(summary),
         profiles=overall,

@@ -171,7 +171,7 @@ def test_the_answer_counts_repeats_and_intervals(summary, methods):
     together = sum(m.energy_ratio.verdict != "no difference shown" for m in methods.values())
     assert "These 81 runs were made elsewhere. 14 of them repeat a seed" in first
     assert "Of 16 comparisons of energy 3 have no interval" in first
-    assert f"of the others {alone} show a difference at 95% each, and {together} when all are held to it" in first
+    assert f"of the others {alone} show a difference at 95\u00a0% each, and {together} when all are held to it" in first
     assert 0 < together <= alone < 13
     assert not any("paired by seed" in text for text in others)
     assert any("not paired, since the seeds differ between the methods" in text for text in others)

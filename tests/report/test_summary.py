@@ -242,7 +242,7 @@ def test_a_single_seed_claims_nothing(made):
 def test_the_studys_confidence_is_used(made):
     summary = summarise(made(statistics={"confidence": 0.8}))
     assert methods(summary)["backprop"].accuracy.confidence == 0.8
-    assert "false claims are held to 20%" in " ".join(sentences(summary))
+    assert "false claims are held to 20\u00a0%" in " ".join(sentences(summary))
 
 
 def test_records_that_are_not_planned_are_ignored(made):
