@@ -114,9 +114,19 @@ class ResultsFolder:
         return read(Record, self.record_path(run_id)) if self.has(run_id) else None
 
     def records(self) -> Iterator[Record]:
-        """All records, in the order of their ids; copies under other names are left out."""
+        """All records, in the order of their ids; copies under other names are left out.
+
+        Raises
+        ------
+        WorldError
+            A record is damaged, or cannot be read.
+        """
         runs = self.path / "runs"
-        for name in sorted(os.listdir(runs)) if runs.is_dir() else ():
+        try:
+            names = sorted(os.listdir(runs)) if runs.is_dir() else []
+        except OSError as error:
+            raise WorldError(f"{runs} cannot be read ({why(error)})") from None
+        for name in names:
             path = f"{runs}/{name}/record.json"  # of thousands, Path objects take longer than to read what they name
             if os.path.isfile(path):
                 record = read(Record, path)

@@ -85,7 +85,8 @@ def sentence(summary: Summary) -> str:
         f"These {len(summary.records)} runs were made elsewhere. {extra} of them repeat a seed of their own method, "
         "which is no replication: the runs of one seed are averaged and count once. "
         f"Of {len(together)} comparisons of energy {single} have no interval, since a side has a single seed; of the "
-        f"others {shown(alone)} show a difference at {form.level(summary.confidence)} each, and {shown(together)} when all are "
+        f"others {shown(alone)} show a difference "
+        f"at {form.level(summary.confidence)} each, and {shown(together)} when all are "
         f"held to it together."
     )
 

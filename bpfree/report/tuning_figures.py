@@ -158,8 +158,7 @@ def importance(workload: Workload, found: Sequence[Tuning]) -> Figure | None:
         f"{workload.name}-knob-importance",
         "Which knobs mattered",
         "How much of the variance between a method’s completed trials each knob explains, over its whole range "
-        f"(functional ANOVA{of}). From so few trials this is rough: a knob may owe "
-        "its bar to chance.",
+        f"(functional ANOVA{of}). From so few trials this is rough: a knob may owe its bar to chance.",
         {"vconcat": parts, "spacing": 14},
         part="tuning",
     )
@@ -167,7 +166,7 @@ def importance(workload: Workload, found: Sequence[Tuning]) -> Figure | None:
 
 def evenly(trials: list[Trial], most: int) -> list[Trial]:
     """At most so many trials, evenly spaced."""
-    return trials[:: math.ceil(len(trials) / most)]
+    return trials[:: math.ceil(len(trials) / most) or 1]
 
 
 def weighed(each: Tuning) -> list[Trial]:
