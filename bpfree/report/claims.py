@@ -17,7 +17,10 @@ from bpfree.report.quantities import accuracy_of, co2e_grams_of, joules_of, seco
 from bpfree.report.summary import Method, Summary, Workload
 from bpfree.statistics import Comparison
 
-FAMILY = (("accuracy", "difference"), ("energy", "ratio"))
+FAMILY: dict[tuple[str, str], Callable[[Method], Comparison | None]] = {
+    ("accuracy", "difference"): lambda m: m.accuracy_difference,
+    ("energy", "ratio"): lambda m: m.energy_ratio,
+}
 """What is held to the study's level together; other figures are judged each for itself, and the verdict says so."""
 Verdict = Literal["supported", "contradicted", "not shown", "not testable here"]
 
@@ -114,10 +117,8 @@ def unknown(claim: Claim, method: Method) -> str:
 
 def comparison(claim: Claim, method: Method, confidence: float) -> Comparison | None:
     """The figure that a claim is about; those of the study's family at their level in it."""
-    if of_points(claim):
-        return method.accuracy_difference
-    if (claim.metric, claim.statistic) == ("energy", "ratio"):
-        return method.energy_ratio
+    if of_family := FAMILY.get((claim.metric, claim.statistic)):
+        return of_family(method)
     assert method.reference is not None
     difference_of, ratio_of = method.tests
     compare = ratio_of if claim.statistic == "ratio" else difference_of
@@ -173,7 +174,7 @@ def measured(claim: Claim, c: Comparison | None) -> tuple[str, str]:
     if c is None:
         return form.ABSENT, ""
     if c.low is None or c.high is None:
-        return printed(claim, c.estimate), "one seed: no interval"
+        return printed(claim, c.estimate), form.bounds(c.low, c.high)
     bounds = form.signed_bounds(c.low, c.high) if of_points(claim) else form.bounds(c.low, c.high)
     return printed(claim, c.estimate), f"{bounds} ({form.level(c.confidence)})"
 

@@ -54,24 +54,13 @@ def accuracy(x: Interval | None) -> tuple[str, str]:
     if x is None:
         return ABSENT, ""
     if x.low is None or x.high is None:
-        return percent(x.estimate), "one seed: no interval"
+        return percent(x.estimate), bounds(x.low, x.high)
     return percent(x.estimate), f"{percent(max(x.low, 0))} to {percent(min(x.high, 1))}"
 
 
-def points(c: Comparison | None) -> tuple[str, str]:
+def points(x: Comparison | Interval | None) -> tuple[str, str]:
     """A difference in percentage points with its interval."""
-    if c is None:
-        return ABSENT, ""
-    if c.low is None or c.high is None:
-        return signed(c.estimate), "one seed: no interval"
-    return signed(c.estimate), signed_bounds(c.low, c.high)
-
-
-def interval_of_points(x: Interval) -> tuple[str, str]:
-    """A mean difference in percentage points with its interval."""
-    if x.low is None or x.high is None:
-        return signed(x.estimate), "one seed: no interval"
-    return signed(x.estimate), signed_bounds(x.low, x.high)
+    return (ABSENT, "") if x is None else (signed(x.estimate), signed_bounds(x.low, x.high))
 
 
 def signed(fraction: float, places: int = 2) -> str:
@@ -79,8 +68,10 @@ def signed(fraction: float, places: int = 2) -> str:
     return f"{100 * fraction:+.{places}f}".replace("-", "−")
 
 
-def signed_bounds(low: float, high: float) -> str:
+def signed_bounds(low: float | None, high: float | None) -> str:
     """An interval of differences of accuracies, within ± 100 points; no bound beside 0 is printed as 0."""
+    if low is None or high is None:
+        return bounds(low, high)
     low, high, places = max(low, -1), min(high, 1), 2
     while places < MOST_PLACES and any(x and not float(f"{100 * x:.{places}f}") for x in (low, high)):
         places += 1

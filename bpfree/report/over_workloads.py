@@ -56,7 +56,7 @@ def row(name: str, here: list[tuple[Workload, Method]], confidence: float) -> di
         "name": form.title(name),
         "workloads": str(len(here)),
         "pairs": str(sum(len(gap) for gap in gaps)),
-        "gap": form.interval_of_points(bootstrapped(gaps, interquartile_mean, confidence)),
+        "gap": form.points(bootstrapped(gaps, interquartile_mean, confidence)),
         "more_accurate": shares(bootstrapped(gaps, above_zero, confidence)),
         "energy": form.interval(exponential(bootstrapped(ratios, interquartile_mean, confidence)))
         if ratios
@@ -79,7 +79,7 @@ def exponential(x: Interval) -> Interval:
 def shares(x: Interval) -> tuple[str, str]:
     """A probability in per cent with its interval."""
     if x.low is None or x.high is None:
-        return f"{x.estimate:.0%}", "one seed: no interval"
+        return f"{x.estimate:.0%}", form.bounds(x.low, x.high)
     return f"{x.estimate:.0%}", f"{x.low:.0%} to {x.high:.0%}"
 
 
