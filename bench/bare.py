@@ -120,15 +120,15 @@ def backprop(layers: list[Layer], head: Layer) -> tuple[Step, Predict]:
 
 
 def mono_forward(layers: list[Layer], projections: list[Tensor]) -> tuple[Step, Predict]:
-    """A loss for each layer through a projection M of its own; every layer has its optimizer."""
-    trained = [[W, b, M] for (W, b), M in zip(layers, projections, strict=True)]
+    """A loss for each layer through a projection M of its own."""
+    trained = [(W, b, M) for (W, b), M in zip(layers, projections, strict=True)]
     gradients = [[torch.empty_like(w) for w in weights] for weights in trained]
-    updates = [adamw(*pair) for pair in zip(trained, gradients, strict=True)]
+    update = adamw([w for weights in trained for w in weights], [g for each in gradients for g in each])
     classes = len(projections[0])
 
     def step(x: Tensor, y: Tensor) -> Tensor:
         Y = one_hot(y, classes)
-        for (W, b, M), (dW, db, dM), update in zip(trained, gradients, updates, strict=True):
+        for (W, b, M), (dW, db, dM) in zip(trained, gradients, strict=True):
             a = affine(x, W, b).relu_()
             G = (M @ a.T).T
             S = (G.softmax(1) - Y).div_(len(y))
@@ -137,8 +137,8 @@ def mono_forward(layers: list[Layer], projections: list[Tensor]) -> tuple[Step, 
             dz = torch.ops.aten.threshold_backward.grad_input(da, a, 0, grad_input=da)
             torch.mm(dz.T, x, out=dW)
             torch.sum(dz, 0, out=db)
-            update()
             x = a
+        update()
         return F.cross_entropy(G, y)
 
     def predict(x: Tensor) -> Tensor:

@@ -101,9 +101,8 @@ class GraphedStep:
 class CompiledStep:
     """A step as one compiled graph; the optimizers' updates follow it.
 
-    torch compiles no loop that is left on the way, as a local algorithm's would be at each block's update. Since no
-    step reads a parameter again that it has updated, all its updates may wait for its end. The first step is an eager
-    one: it makes the memory of the gradients, without which torch would compile for both, that it is there and is not.
+    A step ends with the updates, so that all before them is one graph. The first step is an eager one: it makes the
+    memory of the gradients, without which torch would compile for both, that it is there and is not.
     """
 
     def __init__(self, algorithm: Algorithm) -> None:
@@ -112,7 +111,7 @@ class CompiledStep:
         torch._dynamo.config.trace_autograd_ops = True  # else the graph ends where autograd differentiates a block
         self.algorithm = algorithm
         self.told = [key for key, optimizer in algorithm.optimizers.items() if hasattr(optimizer, "loss")]
-        self.waiting: list[tuple[int, Tensor | None]] = []
+        self.losses: dict[int, Tensor] = {}
         self.launch: Step = algorithm.step
         self.compiled: Step = torch.compile(algorithm.step, dynamic=False)
 
@@ -121,12 +120,10 @@ class CompiledStep:
         self.algorithm.advance = self.wait  # type: ignore[method-assign]
         loss = self.launch(inputs, targets)
         del self.algorithm.advance  # the class's own again
-        for key, told in self.waiting:
-            self.algorithm.advance(key, lambda told=told: told)  # type: ignore[misc]
-        self.waiting.clear()
+        self.algorithm.advance(self.losses.__getitem__)
         self.launch = self.compiled
         return loss
 
-    def wait(self, key: int, loss: Callable[[], Tensor]) -> None:
+    def wait(self, loss: Callable[[int], Tensor]) -> None:
         """Stands in for `advance` within a step, and is compiled with it."""
-        self.waiting.append((key, loss() if key in self.told else None))
+        self.losses = {key: loss(key) for key in self.told}

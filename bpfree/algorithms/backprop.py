@@ -42,7 +42,7 @@ class Backprop(Algorithm):
         da = pullback(e_BC)
         for pullback in reversed(pullbacks):
             da = pullback(da)
-        self.advance(0, lambda: loss)
+        self.advance(lambda _: loss)
         return loss
 
     @without_gradients

@@ -110,12 +110,15 @@ class Algorithm(ABC):
         """The optimizers of the stage in training: here one for all its parameters."""
         return {0: self.make_optimizer([p for module in self.stage.modules for p in module.parameters()])}
 
-    def advance(self, key: int, loss: Callable[[], Tensor]) -> None:
-        """Step an optimizer by the gradients that are there; one that adapts to their loss is told it first."""
-        optimizer = self.optimizers[key]
-        if hasattr(optimizer, "loss"):  # MoMo; for the others the loss need not even be computed
-            optimizer.loss = loss()
-        optimizer.step()
+    def advance(self, loss: Callable[[int], Tensor]) -> None:
+        """End a step: update all that is in training by the gradients that are there.
+
+        An optimizer that adapts to its loss is told `loss(key)` first, by its key in `optimizers`.
+        """
+        for key, optimizer in self.optimizers.items():
+            if hasattr(optimizer, "loss"):  # MoMo; for the others the loss need not even be computed
+                optimizer.loss = loss(key)
+            optimizer.step()
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -174,7 +177,7 @@ class LocalAlgorithm(Algorithm):
     """An algorithm that trains each block on a loss of its own: all in every step, or one to its end after another.
 
     Subclasses say what a block trains beside itself (`auxiliary`) and which parameters its optimizer gets
-    (`parameters`). Each block has its own optimizer.
+    (`parameters`). No update of a block depends on another block.
     """
 
     def stages(self) -> list[Stage]:
@@ -197,8 +200,12 @@ class LocalAlgorithm(Algorithm):
         return [p for module in self.modules(i) for p in module.parameters()]
 
     def fresh_optimizers(self) -> dict[int, Optimizer]:
-        """One for each block in training."""
-        return {i: self.make_optimizer(self.parameters(i)) for i in self.stage.blocks}
+        """One for each block in training, or one for all where that comes to the same in fewer kernels."""
+        blocks = self.stage.blocks
+        shared = self.make_optimizer([p for i in blocks for p in self.parameters(i)])
+        if getattr(shared, "separable", False):
+            return {blocks.start: shared}
+        return {i: self.make_optimizer(self.parameters(i)) for i in blocks}
 
     @without_gradients
     def prefix(self, inputs: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ class CascadedForward(LocalAlgorithm):
         self.grams.clear()
 
     def fresh_optimizers(self) -> dict[int, Optimizer]:
-        """One a predictor in training, none where it is solved for; while feedback trains the blocks one for all."""
+        """Those of the predictors, none where they are solved for; while feedback trains the blocks one for all."""
         if self.stage.name == FEEDBACK:
             own = {"learning_rate": self.h.feedback_learning_rate, "weight_decay": self.h.feedback_weight_decay}
             given = {name: value for name, value in own.items() if value is not None}
@@ -130,15 +130,15 @@ class CascadedForward(LocalAlgorithm):
         """One update of what is in training. Returns the mean of the losses."""
         if self.stage.name == FEEDBACK:
             return self.feedback_step(inputs, labels_B)
-        h = self.prefix(inputs)
-        losses = []
+        h, losses = self.prefix(inputs), {}
         for i in self.stage.blocks:
             h = self.blocks[i](h)
-            losses.append(self.update(i, h.flatten(1), labels_B))
-        return torch.stack(losses).mean()
+            losses[i] = self.learn(i, h.flatten(1), labels_B)
+        self.advance(losses.__getitem__)
+        return torch.stack(list(losses.values())).mean()
 
-    def update(self, i: int, h_BN: Tensor, labels_B: Tensor) -> Tensor:
-        """One update of predictor i. Returns its loss before it."""
+    def learn(self, i: int, h_BN: Tensor, labels_B: Tensor) -> Tensor:
+        """The gradient of predictor i, or its part of the sums. Returns its loss."""
         W = self.predictors[i]
         o_BC, pullback = W.vjp(h_BN)
         Y_BC = one_hot(labels_B, self.classes)
@@ -154,7 +154,6 @@ class CascadedForward(LocalAlgorithm):
             loss = F.cross_entropy(o_BC, labels_B)
             S_BC = softmax_error(o_BC, Y_BC)
         pullback(S_BC)
-        self.advance(i, lambda: loss)
         return loss
 
     def gather(self, i: int, h_BN: Tensor, Y_BC: Tensor) -> None:
@@ -191,7 +190,7 @@ class CascadedForward(LocalAlgorithm):
             pullback(product(e_BC, B.T))
         last(through_head(e_BC))
         loss = F.cross_entropy(o_BC, labels_B)
-        self.advance(0, lambda: loss)
+        self.advance(lambda _: loss)
         return loss
 
     @without_gradients

@@ -68,7 +68,7 @@ class DeepSupervision(Algorithm):
             loss = loss + F.cross_entropy(o_BC, labels_B)
         for pullback, error in zip(reversed(pullbacks), reversed(errors), strict=True):
             da = pullback(error if da is None else error.add_(da))
-        self.advance(0, lambda: loss)
+        self.advance(lambda _: loss)
         return loss
 
     @without_gradients

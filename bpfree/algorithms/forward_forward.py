@@ -107,7 +107,7 @@ class ForwardForward(LocalAlgorithm):
         return self.V if self.V in self.stage.modules else None
 
     def fresh_optimizers(self) -> dict[int, Optimizer]:
-        """One for each block in training, and one for the read-out in the last stage."""
+        """Those of the blocks, and one for the read-out in the last stage."""
         optimizers = super().fresh_optimizers()
         if self.readout is not None:
             rate, decay = self.h.readout_learning_rate, self.h.readout_weight_decay
@@ -120,35 +120,40 @@ class ForwardForward(LocalAlgorithm):
         if self.h.negatives == "hybrid":
             return self.unsupervised_step(inputs, labels_B)
         V = self.readout
-        scores_BC = None if V is None else self.update_readout(V, self.activities(inputs), labels_B)
+        scores_BC = None if V is None else self.read(V, self.activities(inputs), labels_B)
         if self.h.negatives == "hard" and scores_BC is not None:
             wrong_B = self.hard_labels(scores_BC, labels_B)
         else:
             wrong_B = self.wrong_labels(labels_B)
         # Positives above, negatives below: one product serves both.
         a = self.prefix(torch.cat([self.embed(inputs, labels_B), self.embed(inputs, wrong_B)]))
-        G, losses = goodness(a), []
+        G, losses = goodness(a), {}
         for i in self.stage.blocks:
-            a, G, loss = self.update_block(i, normalise(a, G))
-            losses.append(loss)
-        return torch.stack(losses).mean()
+            a, G, losses[i] = self.learn(i, normalise(a, G))
+        return self.update(losses, scores_BC, labels_B)
 
     def unsupervised_step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
-        """The blocks see no label; the read-out takes what they made of the positives, before their updates."""
+        """The blocks see no label; the read-out takes what they made of the positives."""
         a = torch.cat([inputs, self.hybrids(inputs)])
-        x = normalise(a, goodness(a))
-        losses, positives = [], []
+        x, losses, positives = normalise(a, goodness(a)), {}, []
         for i in self.stage.blocks:
-            a, G, loss = self.update_block(i, x)
+            a, G, losses[i] = self.learn(i, x)
             x = normalise(a, G)
-            losses.append(loss)
             positives.append(x[: len(inputs)])
         assert self.V is not None
-        self.update_readout(self.V, torch.cat(positives[1:] or positives, 1), labels_B)
-        return torch.stack(losses).mean()
+        scores_BC = self.read(self.V, torch.cat(positives[1:] or positives, 1), labels_B)
+        return self.update(losses, scores_BC, labels_B)
 
-    def update_block(self, i: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """One step of block i on normalised positives above negatives; its output, Σ a² and loss before it."""
+    def update(self, losses: dict[int, Tensor], scores_BC: Tensor | None, labels_B: Tensor) -> Tensor:
+        """Update blocks and read-out by their gradients. Returns the mean of the blocks' losses."""
+        if scores_BC is None:
+            self.advance(losses.__getitem__)
+        else:
+            self.advance(lambda i: F.cross_entropy(scores_BC, labels_B) if i == READOUT else losses[i])
+        return torch.stack(list(losses.values())).mean()
+
+    def learn(self, i: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The gradients of block i on normalised positives above negatives; its output, Σ a² and loss."""
         B = len(x) // 2
         a, pullback = self.blocks[i].vjp(x)
         g = self.scale(i)
@@ -161,7 +166,6 @@ class ForwardForward(LocalAlgorithm):
         if self.h.peer_normalisation:
             loss = loss + self.peers(i, a[:B], da[:B])
         pullback(da)
-        self.advance(i, lambda: loss)
         return a, G, loss
 
     def scale(self, i: int) -> float:
@@ -177,11 +181,10 @@ class ForwardForward(LocalAlgorithm):
         term: Tensor = self.h.peer_normalisation * d_N.square().mean()
         return term
 
-    def update_readout(self, V: Projection, h: Tensor, labels_B: Tensor) -> Tensor:
-        """One step of V by cross-entropy; returns the scores before it."""
+    def read(self, V: Projection, h: Tensor, labels_B: Tensor) -> Tensor:
+        """Scores, and V's gradient of their cross-entropy."""
         scores_BC, pullback = V.vjp(h)
         pullback(softmax_error(scores_BC, one_hot(labels_B, self.classes)))
-        self.advance(READOUT, lambda: F.cross_entropy(scores_BC, labels_B))
         return scores_BC
 
     def activities(self, inputs: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ takes one pass and is the default; its M₀ on the raw input is not built, since
 """
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Literal
 
 import torch
@@ -62,15 +61,14 @@ class MonoForward(LocalAlgorithm):
     @without_gradients
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of each block in training. Returns the last one's loss."""
-        a, Y_BC = self.prefix(inputs), one_hot(labels_B, self.classes)
+        a, Y_BC, G_BC = self.prefix(inputs), one_hot(labels_B, self.classes), {}
         for i in self.stage.blocks:
-            block, M = self.blocks[i], self.projections[i]
-            a, pullback = block.vjp(a)
-            G_BC, through_M = M.vjp(a, through=True)
-            S_BC = softmax_error(G_BC, Y_BC)
-            pullback(through_M(S_BC))  # before M is updated: one loss for all gradients
-            self.advance(i, partial(F.cross_entropy, G_BC, labels_B))
-        return F.cross_entropy(G_BC, labels_B)
+            a, pullback = self.blocks[i].vjp(a)
+            G_BC[i], through_M = self.projections[i].vjp(a, through=True)
+            S_BC = softmax_error(G_BC[i], Y_BC)
+            pullback(through_M(S_BC))
+        self.advance(lambda i: F.cross_entropy(G_BC[i], labels_B))
+        return F.cross_entropy(G_BC[i], labels_B)
 
     @without_gradients
     def predict(self, inputs: Tensor) -> Tensor:

@@ -4,7 +4,7 @@
     θ ← θ − η m̂ / (√v̂ + ε)           m̂ = m / (1 − β₁ᵗ), v̂ = v / (1 − β₂ᵗ)
 
 Adam adds λ θ to g; AdamW takes η λ θ off θ itself. One call of torch's fused kernel does it all; `torch.optim.AdamW`
-calls the same one, but takes longer to get there, which shows where every block has its own optimizer.
+calls the same one, but takes longer to get there, which shows in small networks.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,6 +31,7 @@ class Hyperparameters(HyperparameterSet):
 class Adam(ForeachOptimizer):
     """`group["lr"]` is η. Two tensors of the parameters' size: m and v."""
 
+    separable = True
     kernel: Callable[..., Any] = torch._fused_adam_
 
     def __init__(self, parameters: Iterable[Tensor], h: Hyperparameters) -> None:

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -58,6 +58,9 @@ class ForeachOptimizer(Optimizer):
         First values of what the method keeps beside its tensors of the parameters' size, in `group`.
     """
 
+    separable: ClassVar[bool] = False
+    """Whether a tensor's update hangs on its own gradients alone, so that blocks may share one optimizer."""
+
     def __init__(self, parameters: Iterable[Tensor], h: Any, lr: float, **scalars: float | Sequence[float]) -> None:
         super().__init__(parameters, {"lr": lr})
         self.h = h
@@ -87,7 +90,7 @@ class ForeachOptimizer(Optimizer):
         return loss
 
     # Tells torch that the wrapper which announces steps to its profiler is there already: it costs 20 µs, much beside
-    # the update of a small block, and every block has an optimizer of its own.
+    # the update of a small network.
     step.hooked = True  # type: ignore[attr-defined]
 
     @abstractmethod

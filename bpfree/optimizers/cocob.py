@@ -42,6 +42,8 @@ class Hyperparameters(HyperparameterSet):
 class COCOB(ForeachOptimizer):
     """`group["lr"]` is γ."""
 
+    separable = True
+
     def __init__(self, parameters: Iterable[Tensor], h: Hyperparameters) -> None:
         super().__init__(parameters, h, lr=1.0)
 

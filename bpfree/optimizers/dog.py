@@ -141,6 +141,8 @@ class DoG(Averaged):
 class LDoG(Averaged):
     """A step size for each tensor, from its own r and G."""
 
+    separable = True
+
     def __init__(self, parameters: Iterable[Tensor], h: Hyperparameters) -> None:
         super().__init__(parameters, h)
 

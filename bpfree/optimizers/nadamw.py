@@ -41,6 +41,8 @@ class Hyperparameters(HyperparameterSet):
 class NadamW(ForeachOptimizer):
     """The baseline of learning-rate-free methods: `group["lr"]` is η."""
 
+    separable = True
+
     def __init__(self, parameters: Iterable[Tensor], h: Hyperparameters) -> None:
         super().__init__(parameters, h, lr=h.learning_rate, t=0.0)
 

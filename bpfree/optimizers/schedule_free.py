@@ -60,6 +60,8 @@ class Hyperparameters(HyperparameterSet):
 class ScheduleFreeAdamW(ForeachOptimizer):
     """`group["lr"]` is η; `group["train_mode"]` says whether the parameters hold y."""
 
+    separable = True
+
     def __init__(self, parameters: Iterable[Tensor], h: Hyperparameters) -> None:
         super().__init__(parameters, h, lr=h.learning_rate, t=0.0, largest_gamma=0.0, weight_sum=0.0)
         self.group["train_mode"] = True

@@ -26,6 +26,8 @@ class Hyperparameters(HyperparameterSet):
 class SGD(ForeachOptimizer):
     """`group["lr"]` is η. One tensor of the parameters' size: m. By torch's fused kernel."""
 
+    separable = True
+
     def __init__(self, parameters: Iterable[Tensor], h: Hyperparameters) -> None:
         super().__init__(parameters, h, lr=h.learning_rate)
 

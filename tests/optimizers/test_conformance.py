@@ -164,13 +164,30 @@ def test_a_captured_step_follows_a_schedule(name):
 
 
 @every
-def test_a_local_algorithm_learns_with_one_for_each_block(name):
+def test_blocks_share_one_where_that_changes_nothing(name):
+    """Bit by bit. Where norms, sums or losses are over all parameters, it would change much."""
+    values = {"learning_rate_cap": 10.0} if name == "momo_adam" else {}  # at its default the cap decides every step
+
+    def trained(*parts):
+        problem, entry = Problem(name), OPTIMIZERS[name]
+        optimizers = [entry.build([problem.x[i] for i in p], entry.hyperparameters(**values)) for p in parts]
+        for step in range(20):
+            problem.gradients(0.1, step)
+            for optimizer in optimizers:
+                optimizer.step(lambda: problem.loss)
+        return problem
+
+    assert same(trained([0], [1]), trained([0, 1])) == Problem(name).optimizer.separable
+
+
+@every
+def test_a_local_algorithm_learns_with_it(name):
     workload = workloads.find("digits-mlp")
     values = assembly.resolve("mono_forward", name, {})
     algorithm = assembly.build(workload, "mono_forward", name, values, seed=0, device="cpu")
     (stage,) = algorithm.stages()
     algorithm.begin(stage)
-    assert len(algorithm.optimizers) == len(algorithm.blocks)
+    assert len(algorithm.optimizers) == (1 if type(algorithm.optimizers[0]).separable else len(algorithm.blocks))
     data = workload.load("cpu")
     orders = [assembly.stream(epoch, "order") for epoch in range(3)]
     first, _, last = (
