@@ -123,7 +123,8 @@ def mono_forward(layers: list[Layer], projections: list[Tensor]) -> tuple[Step, 
     """A loss for each layer through a projection M of its own."""
     trained = [(W, b, M) for (W, b), M in zip(layers, projections, strict=True)]
     gradients = [[torch.empty_like(w) for w in weights] for weights in trained]
-    update = adamw([w for weights in trained for w in weights], [g for each in gradients for g in each])
+    newest_first = [[w for each in reversed(tensors) for w in each] for tensors in (trained, gradients)]
+    update = adamw(*newest_first)
     classes = len(projections[0])
 
     def step(x: Tensor, y: Tensor) -> Tensor:

@@ -202,7 +202,8 @@ class LocalAlgorithm(Algorithm):
     def fresh_optimizers(self) -> dict[int, Optimizer]:
         """One for each block in training, or one for all where that comes to the same in fewer kernels."""
         blocks = self.stage.blocks
-        shared = self.make_optimizer([p for i in blocks for p in self.parameters(i)])
+        # The last block first: its gradients, the newest, are still in the cache when the update begins.
+        shared = self.make_optimizer([p for i in reversed(blocks) for p in self.parameters(i)])
         if getattr(shared, "separable", False):
             return {blocks.start: shared}
         return {i: self.make_optimizer(self.parameters(i)) for i in blocks}
