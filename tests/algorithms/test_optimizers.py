@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.testing import assert_close
 
 from bpfree.algorithms import ALGORITHMS
@@ -49,6 +50,26 @@ def test_every_optimizer_is_told_the_loss_of_its_gradients(name, make, batch):
     assert all(loss.ndim == 0 and not loss.requires_grad for loss in told)
     mean = {"forward_forward", "cascaded_forward"}
     assert_close(torch.stack(told).mean() if name in mean else told[-1], returned)
+
+
+@pytest.mark.parametrize(("name", "values"), [("mono_forward", {}), ("cascaded_forward", {"schedule": "simultaneous"})])
+def test_each_is_told_its_own_blocks_loss(name, values, make, batch):
+    algorithm = make(name, optimizer=Wants, **values)
+    algorithm.begin(algorithm.stages()[0])
+    x, y = batch("mlp")
+    algorithm.step(x, y)
+    told = [algorithm.optimizers[i].told[0] for i in range(3)]
+    assert_close(told, [F.cross_entropy(scores, y).detach() for scores in algorithm.block_scores(x)])
+
+
+def test_the_readouts_is_told_the_readouts_loss(make, batch):
+    algorithm = make("forward_forward", optimizer=Wants, prediction="readout")
+    algorithm.begin(algorithm.stages()[0])
+    x, y = batch("mlp")
+    mean = algorithm.step(x, y)
+    *blocks, readout = (optimizer.told[0] for optimizer in algorithm.optimizers.values())
+    assert_close(readout, F.cross_entropy(algorithm.predict(x), y).detach())
+    assert_close(torch.stack(blocks).mean(), mean)
 
 
 @pytest.mark.parametrize("name", ["backprop", "mono_forward"])
