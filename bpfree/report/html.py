@@ -31,7 +31,7 @@ from bpfree.report import (
     tuning_figures,
     why,
 )
-from bpfree.report.summary import Method, Summary, Workload, imported, summarise
+from bpfree.report.summary import Method, Summary, Workload, energy_quality, imported, summarise
 from bpfree.results import ResultsFolder
 from bpfree.statistics import SIGN_FLIP_SEEDS, Comparison, equivalence
 
@@ -130,20 +130,25 @@ def section(workload: Workload, group: list[drawing.Figure], summary: Summary) -
         "net": any(m.joules_net for m in workload.methods),
         "memory": any(m.device_bytes or m.host_bytes for m in workload.methods),
         "co2e": any(m.co2e_grams for m in workload.methods),
-        "results": [result_row(m, per_joule, mass[1]) for m in workload.methods],
+        "results": [own_quality(m, workload) | result_row(m, per_joule, mass[1]) for m in workload.methods],
         "comparisons": comparisons,
         "signs": any(row["p"] for row in comparisons),
         "factors": [decomposition.factor_row(m, workload) for m in workload.methods if m.completed],
         "grid": grid.grid(workload),
-        "tuning": [tuning_row(m) for m in workload.methods if m.tuned],
+        "tuning": [own_quality(m, workload) | tuning_row(m) for m in workload.methods if m.tuned],
         "target": None if workload.target is None else form.percent(workload.target.value),
         "reaching": reaching.rows(workload, summary.confidence, per_joule),
         "levels": energy_to_accuracy.levels(workload),
         "to_levels": energy_to_accuracy.rows(workload, summary.confidence, per_joule),
         "why": why.section(workload, summary.confidence),
-        "ledger": [ledger_row(m) for m in workload.methods],
+        "ledger": [own_quality(m, workload) | ledger_row(m) for m in workload.methods],
         "baseline": form.title(workload.baseline.name) if workload.baseline else None,
     }
+
+
+def own_quality(m: Method, workload: Workload) -> dict[str, str]:
+    """What the energies of a method's line are, where the head of their column cannot say it for all."""
+    return {"quality": energy_quality([m]) if workload.quality == "mixed" and m.joules else ""}
 
 
 def result_row(m: Method, per_joule: float, per_gram: float) -> dict[str, Any]:

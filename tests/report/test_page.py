@@ -207,6 +207,17 @@ def test_every_kind_of_study_has_a_page(made, tmp_path, variant):
     assert ("Energy of tuning" in text) == (variant not in ("absent", "mixed", "untuned"))
 
 
+@pytest.mark.parametrize(
+    ("options", "tags"), [({}, ["modelled"]), (VARIANTS["mixed"], ["mixed", "measured", *["modelled"] * 3])]
+)
+def test_no_modelled_energy_stands_untagged(made, tmp_path, options, tags):
+    """Tagged in the head of its column, and in its row where the methods' qualities differ."""
+    html = built(made(**options), tmp_path / "report")
+    tables = [t for t in re.findall("<table>.*?</table>", html, re.S) if re.search('"col">(energy,|energy <|J a)', t)]
+    assert len(tables) >= 3  # results, tuning, ledger
+    assert all(re.findall('class="tag">(.*?)<', table)[: len(tags)] == tags for table in tables)
+
+
 def test_texts_from_outside_are_escaped(made, tmp_path):
     fields = {
         ("backprop", 0): {"status": "failed", "error": f"ValueError: {EVIL}"},
