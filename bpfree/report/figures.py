@@ -17,7 +17,7 @@ from bpfree.report.front import accuracy_energy
 from bpfree.report.power_trace import power_trace
 from bpfree.report.quantities import total
 from bpfree.report.summary import Summary, Workload
-from bpfree.report.trials import Tuning, tunings
+from bpfree.report.trials import Tuning
 from bpfree.report.why import losses_by_epoch
 from bpfree.results import ResultsFolder
 
@@ -25,13 +25,14 @@ TONES = {"train": 1.0, "validate": 0.66, "setup": 0.36, "idle": 0.24, "test": 0.
 """How full the colour of a bar's part is; the first two enter the comparison."""
 
 
-def all_figures(summary: Summary, processes: int = 1) -> tuple[list[Figure], list[list[Figure]]]:
-    """The figures over all workloads, and those of each; those left out that have nothing to show."""
-    tuned = [(w, tunings(w, summary.trials)) for w in summary.workloads]
-    tasks = [(w, make) for w, found in tuned for make in makers(w, summary, found)]
+def all_figures(
+    summary: Summary, tuned: Sequence[Sequence[Tuning]], processes: int = 1
+) -> tuple[list[Figure], list[list[Figure]]]:
+    """The figures over all workloads, and those of each with its tunings; those left out that have nothing to show."""
+    tasks = [(w, make) for w, found in zip(summary.workloads, tuned, strict=True) for make in makers(w, summary, found)]
 
     def importances() -> list[Any]:  # it takes longest, so it begins first; in one process, for what all of it imports
-        return [tuning_figures.importance(w, found) for w, found in tuned]
+        return [tuning_figures.importance(w, found) for w, found in zip(summary.workloads, tuned, strict=True)]
 
     over: list[Callable[[], list[Any]]] = [importances, partial(over_workloads.figure, summary)]
     important, overall, *groups = parallel.drawn([*over, *(make for _, make in tasks)], processes)

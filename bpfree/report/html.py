@@ -32,6 +32,7 @@ from bpfree.report import (
     why,
 )
 from bpfree.report.summary import Method, Summary, Workload, energy_quality, imported, summarise
+from bpfree.report.trials import Tuning, tunings
 from bpfree.results import ResultsFolder
 from bpfree.statistics import SIGN_FLIP_SEEDS, Comparison, equivalence
 
@@ -68,12 +69,15 @@ def build_report(results: Path | ResultsFolder, output: Path, formats: Sequence[
     if calibration.is_calibration(folder):
         return calibration.write(folder, target, formats)
     summary = summarise(folder.path)
-    overall, drawn = figures.all_figures(summary, processes)
+    tuned = [tunings(workload, summary.trials) for workload in summary.workloads]
+    overall, drawn = figures.all_figures(summary, tuned, processes)
     figure_files.write([*overall, *(figure for group in drawn for figure in group)], target, formats)
-    return target.write_text("index.html", page(summary, overall, drawn))
+    return target.write_text("index.html", page(summary, tuned, overall, drawn))
 
 
-def page(summary: Summary, overall: list[drawing.Figure], drawn: list[list[drawing.Figure]]) -> str:
+def page(
+    summary: Summary, tuned: list[list[Tuning]], overall: list[drawing.Figure], drawn: list[list[drawing.Figure]]
+) -> str:
     """The HTML text."""
     series = {form.title(m.name): v for w in summary.workloads for m, v in zip(w.methods, variables(w), strict=True)}
     return templates.render(
@@ -90,7 +94,7 @@ def page(summary: Summary, overall: list[drawing.Figure], drawn: list[list[drawi
         over_workloads=over_workloads.rows(summary),
         profiles=overall,
         margin=summary.margin,
-        sections=[section(workload, group, summary) for workload, group in zip(summary.workloads, drawn, strict=True)],
+        sections=[section(summary, *each) for each in zip(summary.workloads, tuned, drawn, strict=True)],
         runs=[run_row(record) for record in sorted(summary.records, key=provenance.order)],
         meters=provenance.meters(summary.records),
         devices=devices.rows(summary),
@@ -110,7 +114,7 @@ def variables(workload: Workload) -> list[str]:
     return [drawing.THEMED[table[m.name]] for m in workload.methods]
 
 
-def section(workload: Workload, group: list[drawing.Figure], summary: Summary) -> dict[str, Any]:
+def section(summary: Summary, workload: Workload, tuned: list[Tuning], group: list[drawing.Figure]) -> dict[str, Any]:
     """Everything about one workload."""
     unit, per_joule = form.energy_unit(m.joules.estimate for m in workload.methods if m.joules)
     mass = form.mass_unit(m.co2e_grams.estimate for m in workload.methods if m.co2e_grams)
@@ -122,7 +126,7 @@ def section(workload: Workload, group: list[drawing.Figure], summary: Summary) -
         "figures": [figure for figure in group if figure.part == "results"],
         "tuning_figures": [figure for figure in group if figure.part == "tuning"],
         "trial_figures": [figure for figure in group if figure.part == "trials"],
-        "unexplained": tuning_figures.unexplained(workload, summary.trials),
+        "unexplained": tuning_figures.unexplained(tuned),
         "break_even": break_even.rows(workload, summary.confidence),
         "break_even_unit": break_even.energy_unit(workload)[0],
         "energy_unit": unit,

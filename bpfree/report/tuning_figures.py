@@ -1,7 +1,7 @@
 """The figures of tuning, from the records of its trials: how it went, which knobs mattered, where each trial was."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -9,12 +9,12 @@ import altair as alt
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-from bpfree.records import KnobRange, Record
+from bpfree.records import KnobRange
 from bpfree.report import form
 from bpfree.report.coordinates import coordinates
 from bpfree.report.drawing import INK, WIDTH, Figure, chart_data, heading, layered, render, room_for, scale
 from bpfree.report.summary import Workload
-from bpfree.report.trials import Trial, Tuning, tunings
+from bpfree.report.trials import Trial, Tuning
 
 FEWEST_TRIALS = 8
 """Completed trials below which no importance is given."""
@@ -184,10 +184,10 @@ def lacking(each: Tuning) -> str | None:
     return "all its trials came out alike" if len({trial.value for trial in completed}) == 1 else None
 
 
-def unexplained(workload: Workload, trials: Mapping[str, Sequence[Record]]) -> list[str]:
+def unexplained(tuned: Sequence[Tuning]) -> list[str]:
     """For each method whose knobs' importance is left out, why."""
     reasons: dict[str, list[str]] = {}
-    for each in tunings(workload, trials):
+    for each in tuned:
         if reason := lacking(each):
             reasons.setdefault(reason, []).append(form.title(each.method.name))
     return [f"Which knobs mattered is not shown for {', '.join(names)}: {text}." for text, names in reasons.items()]

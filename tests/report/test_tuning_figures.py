@@ -148,7 +148,7 @@ def test_why_no_importance_is_given(workload, values, knobs, reason):
 
 
 def test_the_page_says_why(workload, summary):
-    (text,) = tuning_figures.unexplained(workload, summary.trials)
+    (text,) = tuning_figures.unexplained(trials.tunings(workload, summary.trials))
     assert text.startswith("Which knobs mattered is not shown for Backprop, Forward-Forward")
     assert text.endswith("fewer than two knobs were tuned.")
 
