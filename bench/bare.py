@@ -63,9 +63,15 @@ def affine(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
     return (W @ x.T).T.add_(b)
 
 
-def one_hot(y: Tensor, classes: int) -> Tensor:
-    """Y, shape (B, C)."""
-    return (y[:, None] == torch.arange(classes, device=y.device)).float()
+def log_probability_gradient(y: Tensor, classes: int) -> Tensor:
+    """T = −Yᵀ / B, shape (C, B)."""
+    return torch.zeros(classes, len(y), device=y.device).scatter_(0, y[None], -1 / len(y))
+
+
+def softmax_error(o: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
+    """log p, shape (C, B), and (softmax(o) − Y) / B, shape (B, C)."""
+    log_p = o.T.log_softmax(0)
+    return log_p, torch._log_softmax_backward_data(T, log_p, 0, log_p.dtype).T
 
 
 def adamw(weights: list[Tensor], gradients: list[Tensor]) -> Callable[[], None]:
@@ -98,7 +104,7 @@ def backprop(layers: list[Layer], head: Layer) -> tuple[Step, Predict]:
         for W, b in layers:
             a.append(affine(a[-1], W, b).relu_())
         o = affine(a[-1], V, c)
-        loss, e = F.cross_entropy(o, y), (o.softmax(1) - one_hot(y, len(V))).div_(len(y))
+        log_p, e = softmax_error(o, log_probability_gradient(y, len(V)))
         torch.mm(e.T, a[-1], out=dV)
         torch.sum(e, 0, out=dc)
         da = (V.T @ e.T).T
@@ -109,7 +115,7 @@ def backprop(layers: list[Layer], head: Layer) -> tuple[Step, Predict]:
             if i:
                 da = (layers[i][0].T @ dz.T).T
         update()
-        return loss
+        return F.nll_loss(log_p.T, y)
 
     def predict(x: Tensor) -> Tensor:
         for W, b in layers:
@@ -128,11 +134,11 @@ def mono_forward(layers: list[Layer], projections: list[Tensor]) -> tuple[Step, 
     classes = len(projections[0])
 
     def step(x: Tensor, y: Tensor) -> Tensor:
-        Y = one_hot(y, classes)
+        T = log_probability_gradient(y, classes)
         for (W, b, M), (dW, db, dM) in zip(trained, gradients, strict=True):
             a = affine(x, W, b).relu_()
             G = (M @ a.T).T
-            S = (G.softmax(1) - Y).div_(len(y))
+            log_p, S = softmax_error(G, T)
             torch.mm(S.T, a, out=dM)
             da = (M.T @ S.T).T
             dz = torch.ops.aten.threshold_backward.grad_input(da, a, 0, grad_input=da)
@@ -140,7 +146,7 @@ def mono_forward(layers: list[Layer], projections: list[Tensor]) -> tuple[Step, 
             torch.sum(dz, 0, out=db)
             x = a
         update()
-        return F.cross_entropy(G, y)
+        return F.nll_loss(log_p.T, y)
 
     def predict(x: Tensor) -> Tensor:
         for W, b in layers:

@@ -9,9 +9,11 @@ The network is the others' exactly, with a linear head on the last block; nothin
 block needs no gradient of its input, and none is computed.
 """
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from bpfree.algorithms.base import Algorithm, Stage, loss_and_error
+from bpfree.algorithms.base import Algorithm, Stage, cross_entropy, softmax_error
 from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet
 
@@ -26,6 +28,10 @@ class Backprop(Algorithm):
     class Hyperparameters(HyperparameterSet):
         """None of its own: learning rate and weight decay are the optimizer's."""
 
+    def build(self) -> None:
+        """Only the loss of classifiers has its gradient written out."""
+        self.closed_form = self.loss is F.cross_entropy
+
     def stages(self) -> list[Stage]:
         """One, with the whole network."""
         return [Stage("network", range(len(self.blocks)), [*self.blocks, self.head])]
@@ -38,12 +44,23 @@ class Backprop(Algorithm):
             a, pullback = block.vjp(a, through=block is not self.blocks[0])
             pullbacks.append(pullback)
         o_BC, pullback = self.head.vjp(a)
-        loss, e_BC = loss_and_error(self.loss, o_BC, targets)
+        loss, e_BC = self.loss_and_error(o_BC, targets)
         da = pullback(e_BC)
         for pullback in reversed(pullbacks):
             da = pullback(da)
         self.advance(lambda _: loss)
         return loss
+
+    def loss_and_error(self, o_BC: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """ℓ and e: by autograd where ℓ is not the loss of classifiers."""
+        if self.closed_form:
+            log_p_CB, e_BC = softmax_error(o_BC, self.log_probability_gradient(targets))
+            return cross_entropy(log_p_CB, targets), e_BC
+        with torch.enable_grad():
+            o_BC = o_BC.detach().requires_grad_()
+            loss = self.loss(o_BC, targets)
+            (e_BC,) = torch.autograd.grad(loss, o_BC)
+        return loss.detach(), e_BC
 
     @without_gradients
     def predict(self, inputs: Tensor) -> Tensor:

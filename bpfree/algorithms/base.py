@@ -66,6 +66,8 @@ class Algorithm(ABC):
     name: ClassVar[str]
     paper: ClassVar[str]
     architectures: ClassVar[tuple[str, ...]] = ("mlp", "cnn")
+    closed_form: bool = False
+    """Whether autograd has no part in what its steps do beside its blocks: say so only where it is so."""
     Hyperparameters: ClassVar[type[HyperparameterSet]]
 
     def __init__(
@@ -139,6 +141,11 @@ class Algorithm(ABC):
             for module, kept in zip(self.stage.modules, weights, strict=True):
                 module.load_state_dict(kept)
         self.optimizers = {}
+
+    def log_probability_gradient(self, labels_B: Tensor) -> Tensor:
+        """T = −Yᵀ / B, shape (C, B): the mean cross-entropy's gradient with respect to log p, whatever the scores."""
+        B, dtype = len(labels_B), self.head.weights[0].dtype
+        return labels_B.new_zeros(self.classes, B, dtype=dtype).scatter_(0, labels_B[None], -1 / B)
 
     @abstractmethod
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
@@ -266,20 +273,19 @@ def one_hot(labels_B: Tensor, classes: int) -> Tensor:
     return (labels_B[:, None] == torch.arange(classes, device=labels_B.device)).float()
 
 
-def softmax_error(scores_BC: Tensor, Y_BC: Tensor) -> Tensor:
-    """S = (softmax(scores) − Y) / B: the gradient of the mean cross-entropy with respect to the scores."""
-    return (scores_BC.softmax(1) - Y_BC).div_(len(Y_BC))
+def softmax_error(scores_BC: Tensor, T_CB: Tensor) -> tuple[Tensor, Tensor]:
+    """log p = log softmax(scores), shape (C, B), and S = (softmax(scores) − Y) / B, shape (B, C).
+
+    S is the gradient of the mean cross-entropy with respect to the scores: T = −Yᵀ / B pulled back through log p, in
+    one kernel. A class is a row here, as it is in the memory of scores: a softmax within rows would copy them first.
+    """
+    log_p_CB = scores_BC.T.log_softmax(0)
+    return log_p_CB, torch._log_softmax_backward_data(T_CB, log_p_CB, 0, log_p_CB.dtype).T
 
 
-def loss_and_error(loss: Loss, scores_BC: Tensor, targets_B: Tensor) -> tuple[Tensor, Tensor]:
-    """A loss, and its gradient with respect to the scores: by autograd where it is not that of classifiers."""
-    if loss is F.cross_entropy:
-        return loss(scores_BC, targets_B), softmax_error(scores_BC, one_hot(targets_B, scores_BC.shape[1]))
-    with torch.enable_grad():
-        scores_BC = scores_BC.detach().requires_grad_()
-        value = loss(scores_BC, targets_B)
-        (error_BC,) = torch.autograd.grad(value, scores_BC)
-    return value.detach(), error_BC
+def cross_entropy(log_p_CB: Tensor, labels_B: Tensor) -> Tensor:
+    """The mean of −log p at the labels."""
+    return F.nll_loss(log_p_CB.T, labels_B)
 
 
 def mean_probability(scores: Sequence[Tensor]) -> Tensor:

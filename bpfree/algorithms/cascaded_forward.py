@@ -38,6 +38,7 @@ from bpfree.algorithms.base import (
     Projection,
     Schedule,
     Stage,
+    cross_entropy,
     mean_probability,
     one_hot,
     scores_by_block,
@@ -55,6 +56,7 @@ class CascadedForward(LocalAlgorithm):
 
     name = "cascaded_forward"
     paper = "arXiv 2303.09728"
+    closed_form = True
 
     class Hyperparameters(HyperparameterSet):
         """Learning rate and weight decay are the optimizer's; for the blocks under feedback, unless set here."""
@@ -141,20 +143,18 @@ class CascadedForward(LocalAlgorithm):
         """The gradient of predictor i, or its part of the sums. Returns its loss."""
         W = self.predictors[i]
         o_BC, pullback = W.vjp(h_BN)
+        if self.h.loss == "cross_entropy":
+            log_p_CB, S_BC = softmax_error(o_BC, self.log_probability_gradient(labels_B))
+            pullback(S_BC)
+            return cross_entropy(log_p_CB, labels_B)
         Y_BC = one_hot(labels_B, self.classes)
         if self.h.loss == "squared_error":
             self.gather(i, h_BN, Y_BC)
             squared_error: Tensor = (o_BC - Y_BC).square().sum(1).mean()
             return squared_error
-        if self.h.loss == "sparsemax":
-            p_BC, tau_B = sparsemax(o_BC)
-            loss = sparsemax_loss(o_BC, tau_B, labels_B)
-            S_BC = (p_BC - Y_BC) / len(labels_B)
-        else:
-            loss = F.cross_entropy(o_BC, labels_B)
-            S_BC = softmax_error(o_BC, Y_BC)
-        pullback(S_BC)
-        return loss
+        p_BC, tau_B = sparsemax(o_BC)
+        pullback((p_BC - Y_BC) / len(labels_B))
+        return sparsemax_loss(o_BC, tau_B, labels_B)
 
     def gather(self, i: int, h_BN: Tensor, Y_BC: Tensor) -> None:
         """Add a batch to HᵀH, HᵀY and N, in float64 and in place."""
@@ -184,12 +184,12 @@ class CascadedForward(LocalAlgorithm):
             a, pullback = block.vjp(a)
             pullbacks.append(pullback)
         o_BC, through_head = self.head.vjp(a)
-        e_BC = softmax_error(o_BC, one_hot(labels_B, self.classes))
+        log_p_CB, e_BC = softmax_error(o_BC, self.log_probability_gradient(labels_B))
         *hidden, last = pullbacks
         for B, pullback in zip(self.B, hidden, strict=True):
             pullback(product(e_BC, B.T))
         last(through_head(e_BC))
-        loss = F.cross_entropy(o_BC, labels_B)
+        loss = cross_entropy(log_p_CB, labels_B)
         self.advance(lambda _: loss)
         return loss
 

@@ -20,9 +20,15 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
-from bpfree.algorithms.base import Algorithm, Projection, Stage, one_hot, scores_by_block, softmax_error
+from bpfree.algorithms.base import (
+    Algorithm,
+    Projection,
+    Stage,
+    cross_entropy,
+    scores_by_block,
+    softmax_error,
+)
 from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet, LogUniform
 
@@ -32,6 +38,7 @@ class DeepSupervision(Algorithm):
 
     name = "deep_supervision"
     paper = "arXiv 1409.5185"
+    closed_form = True
 
     class Hyperparameters(HyperparameterSet):
         """w, and which output is read; learning rate and weight decay are the optimizer's."""
@@ -53,19 +60,20 @@ class DeepSupervision(Algorithm):
         """One update of all parameters."""
         w, reads_head = self.h.auxiliary_weight, self.h.readout == "head"
         a, loss, da = inputs, torch.zeros((), device=self.device), None
-        pullbacks, errors, Y_BC = [], [], one_hot(labels_B, self.classes)
+        pullbacks, errors, T_CB = [], [], self.log_probability_gradient(labels_B)
         for block, M in zip(self.blocks, self.projections, strict=True):
             a, pullback = block.vjp(a, through=block is not self.blocks[0])
             weight = 1.0 if block is self.blocks[-1] and not reads_head else w
             G_BC, through_M = M.vjp(a, through=True)
-            S_BC = weight * softmax_error(G_BC, Y_BC)
-            loss = loss + weight * F.cross_entropy(G_BC, labels_B)
+            log_p_CB, S_BC = softmax_error(G_BC, T_CB)
+            loss = loss + weight * cross_entropy(log_p_CB, labels_B)
             pullbacks.append(pullback)
-            errors.append(through_M(S_BC))
+            errors.append(through_M(weight * S_BC))
         if reads_head:
             o_BC, pullback = self.head.vjp(a)
-            da = pullback(softmax_error(o_BC, Y_BC))
-            loss = loss + F.cross_entropy(o_BC, labels_B)
+            log_p_CB, e_BC = softmax_error(o_BC, T_CB)
+            da = pullback(e_BC)
+            loss = loss + cross_entropy(log_p_CB, labels_B)
         for pullback, error in zip(reversed(pullbacks), reversed(errors), strict=True):
             da = pullback(error if da is None else error.add_(da))
         self.advance(lambda _: loss)

@@ -40,7 +40,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from bpfree.algorithms.base import LocalAlgorithm, Projection, Schedule, Stage, one_hot, softmax_error
+from bpfree.algorithms.base import (
+    LocalAlgorithm,
+    Projection,
+    Schedule,
+    Stage,
+    cross_entropy,
+    softmax_error,
+)
 from bpfree.errors import RequestError
 from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet, LogUniform
@@ -57,6 +64,7 @@ class ForwardForward(LocalAlgorithm):
 
     name = "forward_forward"
     paper = "arXiv 2212.13345"
+    closed_form = True
     architectures = ("mlp",)
 
     class Hyperparameters(HyperparameterSet):
@@ -120,9 +128,9 @@ class ForwardForward(LocalAlgorithm):
         if self.h.negatives == "hybrid":
             return self.unsupervised_step(inputs, labels_B)
         V = self.readout
-        scores_BC = None if V is None else self.read(V, self.activities(inputs), labels_B)
-        if self.h.negatives == "hard" and scores_BC is not None:
-            wrong_B = self.hard_labels(scores_BC, labels_B)
+        log_p_CB = None if V is None else self.read(V, self.activities(inputs), labels_B)
+        if self.h.negatives == "hard" and log_p_CB is not None:
+            wrong_B = self.hard_labels(log_p_CB.T, labels_B)
         else:
             wrong_B = self.wrong_labels(labels_B)
         # Positives above, negatives below: one product serves both.
@@ -130,7 +138,7 @@ class ForwardForward(LocalAlgorithm):
         G, losses = goodness(a), {}
         for i in self.stage.blocks:
             a, G, losses[i] = self.learn(i, normalise(a, G))
-        return self.update(losses, scores_BC, labels_B)
+        return self.update(losses, log_p_CB, labels_B)
 
     def unsupervised_step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """The blocks see no label; the read-out takes what they made of the positives."""
@@ -141,15 +149,15 @@ class ForwardForward(LocalAlgorithm):
             x = normalise(a, G)
             positives.append(x[: len(inputs)])
         assert self.V is not None
-        scores_BC = self.read(self.V, torch.cat(positives[1:] or positives, 1), labels_B)
-        return self.update(losses, scores_BC, labels_B)
+        log_p_CB = self.read(self.V, torch.cat(positives[1:] or positives, 1), labels_B)
+        return self.update(losses, log_p_CB, labels_B)
 
-    def update(self, losses: dict[int, Tensor], scores_BC: Tensor | None, labels_B: Tensor) -> Tensor:
+    def update(self, losses: dict[int, Tensor], log_p_CB: Tensor | None, labels_B: Tensor) -> Tensor:
         """Update blocks and read-out by their gradients. Returns the mean of the blocks' losses."""
-        if scores_BC is None:
+        if log_p_CB is None:
             self.advance(losses.__getitem__)
         else:
-            self.advance(lambda i: F.cross_entropy(scores_BC, labels_B) if i == READOUT else losses[i])
+            self.advance(lambda i: cross_entropy(log_p_CB, labels_B) if i == READOUT else losses[i])
         return torch.stack(list(losses.values())).mean()
 
     def learn(self, i: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -182,10 +190,11 @@ class ForwardForward(LocalAlgorithm):
         return term
 
     def read(self, V: Projection, h: Tensor, labels_B: Tensor) -> Tensor:
-        """Scores, and V's gradient of their cross-entropy."""
+        """Set V's gradient of the cross-entropy. Returns log p."""
         scores_BC, pullback = V.vjp(h)
-        pullback(softmax_error(scores_BC, one_hot(labels_B, self.classes)))
-        return scores_BC
+        log_p_CB, e_BC = softmax_error(scores_BC, self.log_probability_gradient(labels_B))
+        pullback(e_BC)
+        return log_p_CB
 
     def activities(self, inputs: Tensor) -> Tensor:
         """h: normalised activities of all blocks but the first, for the neutral image, unsupervised for the image."""
@@ -246,12 +255,12 @@ class ForwardForward(LocalAlgorithm):
         offsets = torch.randint(1, self.classes, (len(labels_B),), generator=self.generator, device=self.device)
         return (labels_B + offsets) % self.classes
 
-    def hard_labels(self, scores_BC: Tensor, labels_B: Tensor) -> Tensor:
+    def hard_labels(self, log_p_BC: Tensor, labels_B: Tensor) -> Tensor:
         """A wrong label for each sample, drawn from the read-out's probabilities: the largest of log p + Gumbel."""
-        uniform = torch.rand(scores_BC.shape, generator=self.generator, device=self.device, dtype=scores_BC.dtype)
+        uniform = torch.rand(log_p_BC.shape, generator=self.generator, device=self.device, dtype=log_p_BC.dtype)
         gumbel = -torch.log(-torch.log(uniform.clamp(EPSILON, 1 - EPSILON)))
         own = labels_B[:, None] == self.labels_C
-        return (scores_BC.log_softmax(1) + gumbel).masked_fill(own, -torch.inf).argmax(1)
+        return (log_p_BC + gumbel).masked_fill(own, -torch.inf).argmax(1)
 
     def hybrids(self, inputs_BD: Tensor) -> Tensor:
         """Each image within its mask, and outside it the one k places on: never the same, as 0 < k < B."""

@@ -21,15 +21,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bpfree.algorithms.base import (
     Cache,
     LocalAlgorithm,
     Projection,
     Schedule,
+    cross_entropy,
     mean_probability,
-    one_hot,
     scores_by_block,
     softmax_error,
 )
@@ -42,6 +41,7 @@ class MonoForward(LocalAlgorithm):
 
     name = "mono_forward"
     paper = "arXiv 2501.09238"
+    closed_form = True
 
     class Hyperparameters(HyperparameterSet):
         """The learning rate and weight decay of W, b and M are the optimizer's."""
@@ -61,14 +61,14 @@ class MonoForward(LocalAlgorithm):
     @without_gradients
     def step(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
         """One update of each block in training. Returns the last one's loss."""
-        a, Y_BC, G_BC = self.prefix(inputs), one_hot(labels_B, self.classes), {}
+        a, T_CB, log_p_CB = self.prefix(inputs), self.log_probability_gradient(labels_B), {}
         for i in self.stage.blocks:
             a, pullback = self.blocks[i].vjp(a)
-            G_BC[i], through_M = self.projections[i].vjp(a, through=True)
-            S_BC = softmax_error(G_BC[i], Y_BC)
+            G_BC, through_M = self.projections[i].vjp(a, through=True)
+            log_p_CB[i], S_BC = softmax_error(G_BC, T_CB)
             pullback(through_M(S_BC))
-        self.advance(lambda i: F.cross_entropy(G_BC[i], labels_B))
-        return F.cross_entropy(G_BC[i], labels_B)
+        self.advance(lambda i: cross_entropy(log_p_CB[i], labels_B))
+        return cross_entropy(log_p_CB[i], labels_B)
 
     @without_gradients
     def predict(self, inputs: Tensor) -> Tensor:

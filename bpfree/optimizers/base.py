@@ -82,7 +82,7 @@ class ForeachOptimizer(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         x: list[Tensor] = self.group["params"]
-        g = [p.grad for p in x if p.grad is not None]
+        g = [gradient for p in x if (gradient := p.grad) is not None]
         if len(g) < len(x):
             x = [p for p in x if p.grad is not None]
         if g:
