@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from bpfree import algorithms, assembly, optimizers, passes
 from bpfree.algorithms import Algorithm
-from bpfree.execution import step_of
+from bpfree.execution import mode_of, step_of
 from bpfree.records import Execution
 from bpfree.trainer import flops_of
 from bpfree.workloads import Split
@@ -61,9 +61,10 @@ def epoch(algorithm: Algorithm, data: Split, batch: int, level: Execution = "eag
     order, launch = assembly.stream(0, "order", data.targets.device), step_of(algorithm, level)
 
     def run() -> Tensor:
-        loss = torch.zeros((), device=data.targets.device)
-        for inputs, targets in passes.batches(data, batch, order):
-            loss += launch(inputs, targets)
+        with mode_of(algorithm, level):
+            loss = torch.zeros((), device=data.targets.device)
+            for inputs, targets in passes.batches(data, batch, order):
+                loss += launch(inputs, targets)
         return loss
 
     return run

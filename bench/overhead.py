@@ -12,6 +12,7 @@ launched operator by operator, are Python's there.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,7 @@ from bench.alternation import Action, Figure, alternated_anew, threads
 from bench.networks import split
 from bpfree import assembly, workloads
 from bpfree.algorithms import Algorithm
+from bpfree.execution import mode_of
 from bpfree.meters import Meter
 from bpfree.records import MeasurementSettings, RunSpec, TrainingSettings
 from bpfree.trainer import Run, StageWork
@@ -90,17 +92,19 @@ def compared(case: Case, method: str, device: str, meters: Sequence[Meter]) -> l
     works = Run(spec, device, meters).warm_up(data)
     ways: dict[str, Callable[[], Training]] = {
         "harness": lambda: by_harness(spec, data, works, device, meters),
-        "own steps": lambda: by_own_steps(spec, data, device),
+        "of the package's steps": lambda: by_own_steps(spec, data, device),
         "by hand": lambda: by_hand(spec, data, device),
+        "by hand, in inference mode": lambda: by_hand(spec, data, device, torch.inference_mode),
     }
     check_equal(*(way() for way in ways.values()))
     seconds = alternated_anew({name: action_of(way) for name, way in ways.items()}, device)
     group = f"{case.workload}, batch {case.batch}: the harness over a bare loop"
     bar = case.at_most if device == "cpu" else None
-    by_hand_ratio, own_ratio = (seconds["harness"] / seconds[name] for name in ("by hand", "own steps"))
+    harness = seconds.pop("harness")
+    bars = {"by hand": bar}
     return [
-        Figure(group, f"{method}, by hand", by_hand_ratio, theory=1.0, at_most=bar),
-        Figure(group, f"{method}, of the package's steps", own_ratio, theory=1.0),
+        Figure(group, f"{method}, {way}", harness / values, theory=1.0, at_most=bars.get(way))
+        for way, values in seconds.items()
     ]
 
 
@@ -123,20 +127,26 @@ def by_own_steps(spec: RunSpec, data: Data, device: str) -> Training:
     weights, training, order = weights_of(algorithm), spec.training, assembly.stream(spec.seed, "order", device)
 
     def action() -> None:
-        algorithm.begin(algorithm.stages()[0])
-        bare.train(algorithm.step, algorithm.predict, weights, data, training.max_epochs, training.batch_size, order)
+        with mode_of(algorithm, training.execution):
+            algorithm.begin(algorithm.stages()[0])
+            bare.train(
+                algorithm.step, algorithm.predict, weights, data, training.max_epochs, training.batch_size, order
+            )
 
     return action, weights
 
 
-def by_hand(spec: RunSpec, data: Data, device: str) -> Training:
+def by_hand(
+    spec: RunSpec, data: Data, device: str, mode: Callable[[], AbstractContextManager[None]] = torch.no_grad
+) -> Training:
     """The same training by hand, from the same weights."""
     weights = weights_of(assembly.build_run(spec, workloads.find(spec.workload), device))
     training, order = spec.training, assembly.stream(spec.seed, "order", device)
 
     def action() -> None:
-        step, predict = by_hand_steps(spec.algorithm, weights)
-        bare.train(step, predict, weights, data, training.max_epochs, training.batch_size, order)
+        with mode():
+            step, predict = by_hand_steps(spec.algorithm, weights)
+            bare.train(step, predict, weights, data, training.max_epochs, training.batch_size, order)
 
     return action, weights
 

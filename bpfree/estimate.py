@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from bpfree import assembly, execution, passes, stopping, workloads
 from bpfree.meters import Session, boundary_joules
 from bpfree.records import Quality, RunSpec, TrainingSettings
@@ -35,7 +33,6 @@ class Estimate:
         return self.setup_seconds + sum(n * s for n, s in zip(epochs, self.epoch_seconds, strict=True))
 
 
-@torch.no_grad()
 def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) -> Estimate:
     """Time a few steps and batches of validation of each stage, in this process.
 
@@ -55,7 +52,8 @@ def estimate(spec: RunSpec, device: str, data_dir: Path | None, threads: int) ->
     inputs, targets = next(passes.batches(data.train, spec.training.batch_size, order))
     size = passes.EVALUATION_BATCH
     sample = workloads.Split(data.validation.inputs[:size], data.validation.targets[:size])
-    with assembly.metering(device, spec.measurement.cpu_watts) as meters:
+    mode = execution.mode_of(algorithm, spec.training.execution)
+    with mode, assembly.metering(device, spec.measurement.cpu_watts) as meters:
         session = assembly.session_of(spec, meters)
         window_begin = session.phase("timed")
         stages = algorithm.stages()

@@ -8,6 +8,7 @@ All algorithms of a study run at the same level: to compare an eager loop with a
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import get_args
 
 import torch
@@ -48,6 +49,17 @@ def step_of(algorithm: Algorithm, level: Execution) -> Step:
     if level == "compiled":
         return CompiledStep(algorithm)
     return algorithm.step
+
+
+def mode_of(algorithm: Algorithm, level: Execution) -> AbstractContextManager[None]:
+    """Gradients off for a stretch of steps and all between them.
+
+    Where autograd has no part in an eager step this is inference mode, in which torch does no bookkeeping for it: a
+    twelfth of a small network's step. What is made in that mode can be changed in it alone, so a run stays in it from
+    its first step to its last.
+    """
+    closed_form = algorithm.closed_form and all(block.closed_form for block in algorithm.blocks)
+    return torch.inference_mode() if closed_form and level == "eager" else torch.no_grad()
 
 
 class GraphedStep:

@@ -20,7 +20,7 @@ from bpfree.accounting import Progress, Window, cost, gpu_states, idle_watts, re
 from bpfree.algorithms import Algorithm, Stage
 from bpfree.assembly import boundary_of, build_run, load, metering, prepare, session_of, stream
 from bpfree.errors import WorldError
-from bpfree.execution import Step, step_of
+from bpfree.execution import Step, mode_of, step_of
 from bpfree.meters import (
     Meter,
     boundary_joules,
@@ -157,7 +157,6 @@ class Run:
             trace=next((meter.watch.trace() for meter in self.meters if meter.watch is not None), None),
         )
 
-    @torch.no_grad()  # as in training: a compiled step is another one where gradients are on
     def warm_up(self, data: Data) -> list[StageWork]:
         """Steps on a throwaway copy: caches and clocks get warm, and torch counts the FLOPs of each stage."""
         algorithm = build_run(self.spec, self.workload, self.device)
@@ -165,18 +164,19 @@ class Run:
         inputs, targets = next(batches(data.train, self.spec.training.batch_size, order))
         sample = data.validation.inputs[:EVALUATION_BATCH]
         found = []
-        for stage in algorithm.stages():
-            algorithm.begin(stage)
-            cached, carry = keeps(algorithm, self.workload, inputs, n), 0
-            if cached:
-                carry = flops_of(lambda: algorithm.prefix(inputs)) * n // len(inputs)  # noqa: B023 (called at once)
-                inputs, algorithm.entry = algorithm.prefix(inputs), stage.blocks.start
-            step = flops_of(lambda: algorithm.step(inputs, targets))  # noqa: B023
-            predict = flops_of(lambda: algorithm.predict(sample)) * len(data.validation) // len(sample)
-            found.append(StageWork(step, predict, carry, cached))
-            launch = step_of(algorithm, self.spec.training.execution)
-            for _ in range(self.spec.measurement.warmup_steps):
-                launch(inputs, targets)
+        with mode_of(algorithm, self.spec.training.execution):  # a compiled step is another one in another mode
+            for stage in algorithm.stages():
+                algorithm.begin(stage)
+                cached, carry = keeps(algorithm, self.workload, inputs, n), 0
+                if cached:
+                    carry = flops_of(lambda: algorithm.prefix(inputs)) * n // len(inputs)  # noqa: B023 (called at once)
+                    inputs, algorithm.entry = algorithm.prefix(inputs), stage.blocks.start
+                step = flops_of(lambda: algorithm.step(inputs, targets))  # noqa: B023
+                predict = flops_of(lambda: algorithm.predict(sample)) * len(data.validation) // len(sample)
+                found.append(StageWork(step, predict, carry, cached))
+                launch = step_of(algorithm, self.spec.training.execution)
+                for _ in range(self.spec.measurement.warmup_steps):
+                    launch(inputs, targets)
         return found
 
     def measure_idle(self) -> float | None:
@@ -214,20 +214,20 @@ class Run:
         end = self.progress.end or begin
         return Window(begin, end, self.session.rest())
 
-    @torch.no_grad()
     def stages(self, algorithm: Algorithm, data: Data, works: list[StageWork]) -> None:
         """All stages, one after another."""
         order = stream(self.spec.seed, "order", self.device)
         stages = algorithm.stages()
         limits = epoch_limits([stage.max_epochs for stage in stages], self.spec.training)
-        for stage, limit, work in zip(stages, limits, works, strict=True):
-            self.begin(algorithm, stage)
-            if work.cached:
-                data = carried(algorithm, data)
-            goes_on = self.train_stage(algorithm, data, stage, limit, work, order)
-            self.progress.peaks = peak_device_bytes(self.device), peak_host_bytes()
-            if not goes_on:
-                break
+        with mode_of(algorithm, self.spec.training.execution):
+            for stage, limit, work in zip(stages, limits, works, strict=True):
+                self.begin(algorithm, stage)
+                if work.cached:
+                    data = carried(algorithm, data)
+                goes_on = self.train_stage(algorithm, data, stage, limit, work, order)
+                self.progress.peaks = peak_device_bytes(self.device), peak_host_bytes()
+                if not goes_on:
+                    break
 
     def begin(self, algorithm: Algorithm, stage: Stage) -> None:
         """Begin a stage and count the parameters that it trains; one that several stages train counts once."""

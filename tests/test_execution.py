@@ -20,7 +20,8 @@ from torch._dynamo.utils import counters
 from torch.profiler import ProfilerActivity, profile
 
 from bpfree import assembly, execution, passes, trainer
-from bpfree.algorithms import ALGORITHMS
+from bpfree.algorithms import ALGORITHMS, Algorithm
+from bpfree.algorithms.backprop import Backprop
 from bpfree.errors import RequestError
 from bpfree.optimizers import OPTIMIZERS
 from bpfree.workloads import Split, Workload
@@ -156,6 +157,62 @@ def test_a_replayed_step_is_the_eager_one(graphs, architecture, variant, optimiz
     algorithm = build(architecture, variant, optimizer)
     assert_same(trained(algorithm, architecture, "cuda_graph"), eager, rtol=0, atol=0)
     assert [graph.replays for graph in graphs] == [STEPS - execution.EAGER_STEPS] * len(algorithm.stages())
+
+
+@pytest.mark.parametrize(
+    ("variant", "optimizer"),
+    [*((variant, name) for variant in VARIANTS for name in VARIED), *(("mono_forward", name) for name in OPTIMIZERS)],
+)
+def test_inference_mode_changes_nothing(variant, optimizer):
+    """Bit by bit; and what is left can be evaluated when the mode has ended, as the test set is."""
+    plain = trained(build("mlp", variant, optimizer), "mlp", "eager")
+    algorithm = build("mlp", variant, optimizer)
+    with execution.mode_of(algorithm, "eager"):
+        assert torch.is_inference_mode_enabled()
+        found = trained(algorithm, "mlp", "eager")
+    assert_same(found, plain, rtol=0, atol=0)
+    few = digits("mlp", "cpu").validation.inputs[:50]
+    torch.testing.assert_close(algorithm.predict(few), plain[-2], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "level", "inference"),
+    [
+        ("mlp", "eager", True),
+        ("mlp", "compiled", False),
+        ("cnn", "eager", False),  # autograd differentiates its blocks
+        ("autoencoder", "eager", False),  # and the loss of this one
+        ("recurrent", "eager", False),
+    ],
+)
+def test_inference_mode_is_for_eager_steps_without_autograd(architecture, level, inference):
+    with execution.mode_of(build(architecture, "backprop"), level):
+        assert torch.is_inference_mode_enabled() == inference
+        assert not torch.is_grad_enabled()
+
+
+def test_an_algorithm_need_not_know_of_inference_mode(monkeypatch):
+    """One that leaves a gradient to autograd learns in a run as it does by itself."""
+
+    def step(self, inputs, labels_B):
+        with torch.enable_grad():
+            a = inputs
+            for block in self.blocks:
+                a = block(a)
+            loss = torch.nn.functional.cross_entropy(self.head(a), labels_B)
+            loss.backward()
+        self.advance(lambda _: loss)
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+        return loss.detach()
+
+    def run():
+        return [e.train_loss for e in trainer.run(spec("backprop", epochs=2), "cpu").history]
+
+    by_formula = run()
+    monkeypatch.setattr(Backprop, "step", step)
+    monkeypatch.setattr(Backprop, "build", Algorithm.build)
+    assert run() == pytest.approx(by_formula, rel=1e-4)
 
 
 def test_what_is_kept_in_python_would_be_seen(graphs, monkeypatch):
