@@ -134,7 +134,7 @@ class ForwardForward(LocalAlgorithm):
         else:
             wrong_B = self.wrong_labels(labels_B)
         # Positives above, negatives below: one product serves both.
-        a = self.prefix(torch.cat([self.embed(inputs, labels_B), self.embed(inputs, wrong_B)]))
+        a = self.prefix(self.embed_(inputs.repeat(2, 1), torch.cat([labels_B, wrong_B])))
         G, losses = goodness(a), {}
         for i in self.stage.blocks:
             a, G, losses[i] = self.learn(i, normalise(a, G))
@@ -224,7 +224,7 @@ class ForwardForward(LocalAlgorithm):
         if self.h.negatives == "hybrid":
             return
         labels = self.labels_C.repeat_interleave(len(inputs))
-        a = self.embed(inputs.repeat(self.classes, 1), labels)
+        a = self.embed_(inputs.repeat(self.classes, 1), labels)
         squares = goodness(a)
         for i, block in enumerate(self.blocks[: self.stage.blocks.stop]):
             a = block(normalise(a, squares))
@@ -238,11 +238,10 @@ class ForwardForward(LocalAlgorithm):
             inputs = block(normalise(inputs, goodness(inputs)))
         return inputs
 
-    def embed(self, inputs_BD: Tensor, labels_B: Tensor) -> Tensor:
-        """The images with these labels written over their first C pixels."""
-        x = inputs_BD.clone()
-        x[:, : self.classes] = labels_B[:, None] == self.labels_C
-        return x
+    def embed_(self, x_BD: Tensor, labels_B: Tensor) -> Tensor:
+        """Write these labels over the images' first C pixels."""
+        x_BD[:, : self.classes] = labels_B[:, None] == self.labels_C
+        return x_BD
 
     def neutral(self, inputs_BD: Tensor) -> Tensor:
         """The images with all labels equally in their first C pixels."""
