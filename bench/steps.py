@@ -1,13 +1,15 @@
 """Each algorithm's step beside backprop's, beside the exact FLOP ratio, beside the device's arithmetic limit.
 
 784→3×1000→10, an epoch of steps with shuffling, batching and AdamW. The peak is a large matrix product's in the same
-rounds; the optimizer's share is its own steps' time with gradients in place. On a CUDA device all of it again with each
-step as one CUDA graph: what remains there of a ratio is the kernels', not Python's.
+rounds; the ceiling is the share of it that a step's own products and its update reach with nothing beside them
+(`ceiling.py`); the optimizer's share is its own steps' time with gradients in place. On a CUDA device all of it again
+with each step as one CUDA graph: what remains there of a ratio is the kernels', not Python's.
 """
 
 from collections.abc import Mapping
 
 from bench.alternation import Action, Figure, Values, alternated, peak_action
+from bench.ceiling import arithmetic
 from bench.networks import METHODS, autograd_epoch, epoch, flops_of_step, method, split
 from bpfree.algorithms import Algorithm
 from bpfree.records import Execution
@@ -40,6 +42,8 @@ def at_batch(batch: int, device: str, level: Execution) -> list[Figure]:
     actions: dict[str, Action] = {name: epoch(algorithm, data, batch, level) for name, algorithm in built.items()}
     if level == "eager":
         actions |= {f"optimizer of {name}": updates(built[name], steps) for name in UPDATED}
+        first = data.inputs[:batch], data.targets[:batch]
+        actions |= {f"ceiling of {name}": arithmetic(built[name], *first, steps) for name in SHARES[batch]}
     seconds = alternated({**actions, "autograd": autograd_epoch(data, batch), "peak": product}, device)
     title = f"batch {batch}" if level == "eager" else f"batch {batch}, {level}"
     held = batch if device == "cpu" else None
@@ -80,9 +84,15 @@ def shares(
     """FLOP/s over the peak's."""
     group, peak = f"{title}: share of the arithmetic peak", peak_flops / seconds["peak"]
     bars = SHARES[held] if held else {}
-    return [
+    reached = [
         Figure(group, name, flops[name] / seconds[name] / peak, theory=1.0, at_least=bars.get(name)) for name in METHODS
     ]
+    ceilings = [
+        Figure(f"{title}: ceiling of that share, its products and update alone", name, flops[name] / taken / peak)
+        for name in METHODS
+        if (taken := seconds.get(f"ceiling of {name}")) is not None
+    ]
+    return reached + ceilings
 
 
 def loops(title: str, seconds: Mapping[str, Values]) -> list[Figure]:
