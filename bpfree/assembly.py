@@ -153,7 +153,8 @@ def prepare(device: str, threads: int | None = None) -> None:
     if threads:
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=device != "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # else new memory is filled before it is written
+    # Else new memory is filled before it is written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device != "cpu":
         torch.cuda.set_device(device)
 

@@ -4,10 +4,8 @@ Trials share warm processes; final runs get a fresh process each, so that none i
 A run that dies takes its process with it and nothing else. Other kinds of executor offer the same calls.
 """
 
-import ctypes
 import multiprocessing
 import os
-import signal
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -18,13 +16,12 @@ from typing import TYPE_CHECKING, Self
 from pebble import ProcessExpired, ProcessPool
 
 from bpfree import environment
+from bpfree.children import belong_to
 from bpfree.errors import BpfreeError
 from bpfree.records import Record, RunSpec
 
 if TYPE_CHECKING:
     from bpfree.estimate import Estimate
-
-PR_SET_PDEATHSIG = 1
 
 
 class LocalExecutor:
@@ -118,11 +115,8 @@ def failed(spec: RunSpec, error: str) -> Record:
 
 
 def begin_worker(driver: int) -> None:
-    """Leave Ctrl-C to the driver, die with it, and load torch before the first run arrives."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != driver:  # it died before the call above
-        os._exit(1)
+    """Load torch before the first run arrives."""
+    belong_to(driver)
     import bpfree.trainer  # noqa: F401
 
 

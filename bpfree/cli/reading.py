@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ from bpfree.cli.options import (
     print_json,
 )
 from bpfree.errors import RequestError, WorldError, unknown
+from bpfree.rendering import workers
 
 if TYPE_CHECKING:
     from bpfree.records import Record
@@ -39,15 +41,16 @@ def report(
 ) -> None:
     """Write the report of a study from its records, or compare studies; the first is the reference."""
     gc.disable()  # to the end of the process: of a large report's objects the search for cycles takes a second
-    from bpfree.report import build_comparison, build_report, parallel
+    with workers() if len(sources) == 1 else nullcontext() as pool:
+        from bpfree.report import build_comparison, build_report
 
-    folders = [folder_of(source, results) for source in sources]
-    target = output or REPORTS / "-against-".join(folder.resolve().name for folder in folders)
-    formats = figures or ()
-    if len(folders) == 1:
-        written = build_report(folders[0], target, formats, parallel.processes())
-    else:
-        written = build_comparison(folders, target, formats)
+        folders = [folder_of(source, results) for source in sources]
+        target = output or REPORTS / "-against-".join(folder.resolve().name for folder in folders)
+        formats = figures or ()
+        if len(folders) == 1:
+            written = build_report(folders[0], target, formats, pool)
+        else:
+            written = build_comparison(folders, target, formats)
     out.print(f"report: {written}")
 
 

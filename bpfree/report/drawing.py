@@ -8,15 +8,17 @@ each, where `alt.X("at:Q")` takes none) and its own layering (`layered` below in
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import altair as alt
-import vl_convert
 from altair.utils import schemapi
 from pydantic_core import to_json
 
+from bpfree.rendering import begun, svg_of
 from bpfree.report import form
 from bpfree.report.summary import Method
 
@@ -44,17 +46,30 @@ LIGHT = {sentinel: colour for sentinel, _, colour in (INK, MUTED, GRID, PAPER, *
 THEMED = {sentinel: f"var({variable})" for sentinel, variable, _ in (INK, MUTED, GRID, PAPER, *SERIES)}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Figure:
-    """A figure for the page: inline SVG that follows the theme, and the same as a file."""
+    """A figure for the page: inline SVG that follows the theme, and the same as a file; rendered when it is needed."""
 
     name: str
     title: str
     caption: str
-    svg: str
-    """In sentinel colours."""
+    chart: str
+    """In Vega-Lite's words, as JSON, with sentinel colours."""
     part: str = "results"
     """Of the page: results, tuning, or trials (each method's own)."""
+    rendered: Callable[[], str] | None = None
+    """What gives the renderer's SVG, once it has begun."""
+
+    def begin(self, pool: Executor | None) -> "Figure":
+        """Have it rendered by another process, if there is one."""
+        self.rendered = begun(pool, svg_of, self.chart)
+        return self
+
+    @cached_property
+    def svg(self) -> str:
+        """In sentinel colours."""
+        rendered = self.rendered or begun(None, svg_of, self.chart)
+        return unique(rendered(), self.name)
 
     @property
     def inline(self) -> str:
@@ -131,11 +146,11 @@ def render(name: str, title: str, caption: str, chart: Any, part: str = "results
     }
     name = re.sub(r"[^\w.-]+", "-", name)  # it becomes a file's name and an id, whatever the study calls its workload
     text = to_json(spec, inf_nan_mode="null").decode()  # of objects the renderer makes text too, and more slowly
-    return Figure(name, title, caption, unique(vl_convert.vegalite_to_svg(text), name), part)
+    return Figure(name, title, caption, text, part)
 
 
 def unique(svg: str, name: str) -> str:
-    """Clipping areas named after their figure: the renderer numbers them through, over all that a process draws."""
+    """Clipping areas named after their figure: the renderer numbers them through, over all that a process renders."""
     found = dict.fromkeys(re.findall(r'id="(clip\d+)"', svg))
     names = {old: f"{name}-{i}" for i, old in enumerate(found)}
     return re.sub(r"\bclip\d+\b", lambda match: names.get(match.group(), match.group()), svg)

@@ -1,13 +1,13 @@
 """The figures of a report. A new one is a function here and its name in `all_figures`."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import altair as alt
 
 from bpfree.records import Phase, Record
-from bpfree.report import form, over_workloads, parallel, tuning_figures
+from bpfree.report import form, over_workloads, tuning_figures
 from bpfree.report.break_even import total_energy, tuning_joules
 from bpfree.report.curves import curves_by_epoch, curves_by_joules, curves_by_seconds
 from bpfree.report.decomposition import waterfall
@@ -26,41 +26,34 @@ TONES = {"train": 1.0, "validate": 0.66, "setup": 0.36, "idle": 0.24, "test": 0.
 
 
 def all_figures(
-    summary: Summary, tuned: Sequence[Sequence[Tuning]], processes: int = 1
+    summary: Summary, tuned: Sequence[Sequence[Tuning]], pool: Executor | None = None
 ) -> tuple[list[Figure], list[list[Figure]]]:
-    """The figures over all workloads, and those of each with its tunings; those left out that have nothing to show."""
-    tasks = [(w, make) for w, found in zip(summary.workloads, tuned, strict=True) for make in makers(w, summary, found)]
+    """The figures over all workloads, and those of each with its tunings; those left out that have nothing to show.
 
-    def importances() -> list[Any]:  # it takes longest, so it begins first; in one process, for what all of it imports
-        return [tuning_figures.importance(w, found) for w, found in zip(summary.workloads, tuned, strict=True)]
+    The processes of the pool, if there is one, render each as soon as it is described.
+    """
+    overall = [figure.begin(pool) for figure in over_workloads.figure(summary)]
+    each = list(zip(summary.workloads, tuned, strict=True))
+    by_workload = [[figure.begin(pool) for figure in described(w, summary, found)] for w, found in each]
+    for group, (workload, found) in zip(by_workload, each, strict=True):
+        # To weigh the knobs takes long, so it comes when the others have all they need.
+        if last := tuning_figures.importance(workload, found):
+            group.append(last.begin(pool))
+    return overall, by_workload
 
-    over: list[Callable[[], list[Any]]] = [importances, partial(over_workloads.figure, summary)]
-    important, overall, *groups = parallel.drawn([*over, *(make for _, make in tasks)], processes)
-    by_workload = [
-        [*(figure for (of, _), group in zip(tasks, groups, strict=True) if of is w for figure in group), last]
-        for w, last in zip(summary.workloads, important, strict=True)
-    ]
-    return overall, [[figure for figure in group if figure] for group in by_workload]
 
-
-def makers(workload: Workload, summary: Summary, tuned: Sequence[Tuning]) -> list[Callable[[], list[Figure]]]:
-    """What draws a workload's figures, in the order of the page; none that would compare unlike energies."""
+def described(workload: Workload, summary: Summary, tuned: Sequence[Tuning]) -> Iterator[Figure]:
+    """A workload's figures, in the order of the page; none that would compare unlike energies."""
     single: Sequence[Callable[[Workload], Figure | None]] = (
         accuracy_energy, energy_to_accuracy, waterfall, curves_by_epoch, curves_by_seconds, curves_by_joules,
         losses_by_epoch, energy_by_phase, tuning_cost, lambda w: total_energy(w, summary.confidence),
     )  # fmt: skip
     without_energy = (curves_by_epoch, curves_by_seconds, losses_by_epoch)
-    folder = ResultsFolder(summary.folder)
     suitable = single if workload.quality in ("measured", "modelled") else without_energy
-
-    def drawn(make: Callable[[Workload], Figure | None]) -> list[Figure]:
-        figure = make(workload)
-        return [] if figure is None else [figure]
-
-    return [
-        *(partial(drawn, make) for make in (*suitable, lambda w: power_trace(w, folder))),
-        lambda: tuning_figures.of_trials(workload, tuned),
-    ]
+    found = [make(workload) for make in suitable]
+    found.append(power_trace(workload, ResultsFolder(summary.folder)))
+    yield from (figure for figure in found if figure)
+    yield from tuning_figures.of_trials(workload, tuned)
 
 
 def phase_joules(record: Record, phase: Phase) -> float | None:

@@ -3,6 +3,7 @@
 import gc
 import shlex
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,12 @@ def without_collection() -> Iterator[None]:
 
 
 @without_collection()
-def build_report(results: Path | ResultsFolder, output: Path, formats: Sequence[str] = (), processes: int = 1) -> Path:
+def build_report(
+    results: Path | ResultsFolder, output: Path, formats: Sequence[str] = (), pool: Executor | None = None
+) -> Path:
     """Write `index.html` and `figures/*.svg` of a results folder: a study's, or a calibration's.
 
-    `formats` are further ones for the figures. More than one of `processes` may draw a study's only where this process
-    has no other thread and has drawn nothing: they are forked from it, and the renderer's threads would be missing.
+    `formats` are further ones for the figures. A study's are rendered by the processes of the pool, if there is one.
 
     Raises
     ------
@@ -70,9 +72,10 @@ def build_report(results: Path | ResultsFolder, output: Path, formats: Sequence[
         return calibration.write(folder, target, formats)
     summary = summarise(folder.path)
     tuned = [tunings(workload, summary.trials) for workload in summary.workloads]
-    overall, drawn = figures.all_figures(summary, tuned, processes)
+    overall, drawn = figures.all_figures(summary, tuned, pool)
+    text = page(summary, tuned, overall, drawn)
     figure_files.write([*overall, *(figure for group in drawn for figure in group)], target, formats)
-    return target.write_text("index.html", page(summary, tuned, overall, drawn))
+    return target.write_text("index.html", text)
 
 
 def page(

@@ -3,18 +3,19 @@
 import math
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from bpfree.records import KnobRange
 from bpfree.report import form
 from bpfree.report.coordinates import coordinates
 from bpfree.report.drawing import INK, WIDTH, Figure, chart_data, heading, layered, render, room_for, scale
 from bpfree.report.summary import Workload
-from bpfree.report.trials import Trial, Tuning
+from bpfree.report.trials import Trial, Tuning, ends
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 FEWEST_TRIALS = 8
 """Completed trials below which no importance is given."""
@@ -195,6 +196,7 @@ def unexplained(tuned: Sequence[Tuning]) -> list[str]:
 
 def importances(each: Tuning) -> dict[str, float]:
     """Of every knob, from the greatest; they sum to 1."""
+    import optuna
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # two seconds of scikit-learn
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -206,8 +208,10 @@ def importances(each: Tuning) -> dict[str, float]:
     return {name: float(share) for name, share in found.items()}
 
 
-def distribution(span: KnobRange) -> BaseDistribution:
+def distribution(span: KnobRange) -> "BaseDistribution":
     """A knob's range as Optuna has it."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
     if span.values is not None:
         return CategoricalDistribution(span.values)
-    return FloatDistribution(span.low, span.high, log=span.log)
+    return FloatDistribution(*ends(span), log=span.log)
