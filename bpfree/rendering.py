@@ -7,16 +7,12 @@ this module imports little, and what the processes are given is small.
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from functools import cache, partial
-from typing import ParamSpec, TypeVar
 
 from bpfree.children import belong_to
 
-P = ParamSpec("P")
-T = TypeVar("T")
 MOST = 4
 """Processes."""
 EMPTY = '{"data": {"values": []}, "mark": "point"}'
@@ -40,11 +36,6 @@ def workers() -> Iterator[Executor | None]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def begun(pool: Executor | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T]:
-    """What gives the function's value: begun at once by a worker, else computed here when it is first asked for."""
-    return cache(partial(function, *args, **kwargs)) if pool is None else pool.submit(function, *args, **kwargs).result
 
 
 def svg_of(chart: str) -> str:

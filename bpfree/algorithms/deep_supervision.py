@@ -21,14 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from bpfree.algorithms.base import (
-    Algorithm,
-    Projection,
-    Stage,
-    cross_entropy,
-    scores_by_block,
-    softmax_error,
-)
+from bpfree.algorithms.base import Algorithm, Projection, Stage, cross_entropy, scores_by_block, softmax_error
 from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet, LogUniform
 

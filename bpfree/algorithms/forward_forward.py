@@ -40,14 +40,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from bpfree.algorithms.base import (
-    LocalAlgorithm,
-    Projection,
-    Schedule,
-    Stage,
-    cross_entropy,
-    softmax_error,
-)
+from bpfree.algorithms.base import LocalAlgorithm, Projection, Schedule, Stage, cross_entropy, softmax_error
 from bpfree.errors import RequestError
 from bpfree.gradients import without_gradients
 from bpfree.hyperparameters import HyperparameterSet, LogUniform

@@ -10,6 +10,8 @@ each, where `alt.X("at:Q")` takes none) and its own layering (`layered` below in
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +20,7 @@ import altair as alt
 from altair.utils import schemapi
 from pydantic_core import to_json
 
-from bpfree.rendering import begun, svg_of
+from bpfree.rendering import svg_of
 from bpfree.report import form
 from bpfree.report.summary import Method
 
@@ -62,14 +64,19 @@ class Figure:
 
     def begin(self, pool: Executor | None) -> "Figure":
         """Have it rendered by another process, if there is one."""
-        self.rendered = begun(pool, svg_of, self.chart)
+        if pool:
+            with suppress(BrokenProcessPool):
+                self.rendered = pool.submit(svg_of, self.chart).result
         return self
 
     @cached_property
     def svg(self) -> str:
         """In sentinel colours."""
-        rendered = self.rendered or begun(None, svg_of, self.chart)
-        return unique(rendered(), self.name)
+        try:
+            found = self.rendered() if self.rendered else svg_of(self.chart)
+        except BrokenProcessPool:  # one was killed, and all is left to this process
+            found = svg_of(self.chart)
+        return unique(found, self.name)
 
     @property
     def inline(self) -> str:

@@ -146,7 +146,7 @@ class Network:
 
 def affine(x_BD: Tensor, weight_ND: Tensor, bias_N: Tensor) -> Tensor:
     """x Wᵀ + b, shape (B, N), feature by feature in memory."""
-    return torch.mm(weight_ND, x_BD.T).T.add_(bias_N)  # addmm would copy b into place first, which takes longer
+    return product(x_BD, weight_ND).add_(bias_N)  # addmm would copy b into place first, which takes longer
 
 
 def product(x_BD: Tensor, weight_ND: Tensor) -> Tensor:

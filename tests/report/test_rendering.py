@@ -1,20 +1,19 @@
 """Charts rendered by other processes: the same as by this one."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bpfree import rendering
-from bpfree.report import build_report
-
-
-def failing():
-    raise ValueError("in the chart")
+from bpfree.report import build_report, drawing
+from bpfree.report.drawing import Figure
 
 
 @pytest.fixture
@@ -25,21 +24,30 @@ def pool(monkeypatch):
         yield found
 
 
-def test_with_a_pool_another_process_works(pool):
-    assert rendering.begun(pool, os.getpid)() != os.getpid()
-    with pytest.raises(ValueError, match="in the chart"):
-        rendering.begun(pool, failing)()
+def test_a_figure_is_rendered_by_another_process(pool, monkeypatch):
+    figure, wrong = (Figure("name", "Title", "Caption.", chart) for chart in (rendering.EMPTY, "no chart"))
+    begun, wrong_begun = replace(figure).begin(pool), wrong.begin(pool)
+    here = figure.svg
+    monkeypatch.setattr(drawing, "svg_of", None)  # not by this one
+    assert begun.svg == here
+    with pytest.raises(ValueError, match="JSON"):
+        _ = wrong_begun.svg
 
 
-def test_without_one_it_is_done_here_when_it_is_asked_for(monkeypatch):
+def test_where_one_is_killed_the_main_process_goes_on(pool):
+    figures = [Figure("name", "Title", "Caption.", rendering.EMPTY).begin(pool) for _ in range(3)]
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+    figures.append(Figure("name", "Title", "Caption.", rendering.EMPTY).begin(pool))
+    assert all(figure.svg.startswith("<svg") for figure in figures)
+
+
+def test_one_core_does_it_all(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     with rendering.workers() as none:
         assert none is None
-    done = []
-    give = rendering.begun(None, done.append, 1)
-    assert not done
-    give(), give()
-    assert done == [1]
+        assert Figure("name", "Title", "Caption.", rendering.EMPTY).begin(none).svg.startswith("<svg")
 
 
 def test_a_report_is_the_same_whoever_renders(made, bpfree):
@@ -57,7 +65,7 @@ def test_a_report_is_the_same_whoever_renders(made, bpfree):
 def test_its_end_is_the_end_of_all(made, tmp_path, sent):
     """At whatever moment: Ctrl-C reaches all, SIGKILL the main process alone."""
     path = made(seeds=3)
-    for delay in (0, 0.1, 0.4, 1.0):
+    for delay in (0, 0.4):
         command = [sys.executable, "-m", "bpfree", "report", str(path), "--output", str(tmp_path / "report")]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
