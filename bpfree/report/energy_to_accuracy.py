@@ -4,6 +4,8 @@ A level counts as reached with the first evaluation that is as good, by the meth
 it is counted, and enters no mean.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from itertools import islice
 from statistics import median
 from typing import Any
@@ -14,7 +16,6 @@ from bpfree.records import Evaluation, Record
 from bpfree.report import form
 from bpfree.report.drawing import HEIGHT, WIDTH, Figure, chart_data, render, scale
 from bpfree.report.front import energy_axis
-from bpfree.report.quantities import own_evaluations
 from bpfree.report.reaching import figures, joules
 from bpfree.report.summary import Method, Workload
 from bpfree.statistics import mean_interval
@@ -29,15 +30,15 @@ ROUNDING = 1e-6
 """A metric is a mean in single precision: so little less than a level is the level, and no sample fewer."""
 
 
-def first(record: Record, level: float) -> Evaluation | None:
-    """The first evaluation as accurate as a level in per cent."""
-    least = level / 100 - ROUNDING
-    return next((e for e in own_evaluations(record) if e.validation_metric >= least), None)
+def first(climb: Sequence[Evaluation], level: float) -> Evaluation | None:
+    """The first evaluation as accurate as a level in per cent, among those each better than all before."""
+    place = bisect_left(climb, level / 100 - ROUNDING, key=lambda e: e.validation_metric)
+    return climb[place] if place < len(climb) else None
 
 
 def reached(m: Method, level: float) -> list[tuple[Record, Evaluation]]:
     """The completed runs that reached a level, and when."""
-    return [(record, found) for record in m.completed if (found := first(record, level))]
+    return [(record, found) for record, climb in m.climbs if (found := first(climb, level))]
 
 
 def every(m: Method, level: float) -> dict[int, float]:

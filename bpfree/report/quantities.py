@@ -97,6 +97,15 @@ def own_evaluations(record: Record) -> Iterator[Evaluation]:
     return (e for e in record.history if e.stage in own)
 
 
+def climb(record: Record) -> list[Evaluation]:
+    """Those that were better than all before them."""
+    found: list[Evaluation] = []
+    for evaluation in own_evaluations(record):
+        if not found or evaluation.validation_metric > found[-1].validation_metric:
+            found.append(evaluation)
+    return found
+
+
 def arrival(record: Record, target: Target) -> Evaluation | None:
     """The first evaluation that reaches the target, by the method's own prediction."""
     return next((e for e in own_evaluations(record) if target.reached(e.validation_metric)), None)

@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bpfree.errors import WorldError
-from bpfree.records import Record, TrainingSettings, TunedCell, cell_name
+from bpfree.records import Evaluation, Record, TrainingSettings, TunedCell, cell_name
 from bpfree.report import kept_study
 from bpfree.report.quantities import (
     accuracy_of,
     arrival,
+    climb,
     co2e_grams_of,
     flops_of,
     joules_of,
@@ -72,6 +74,11 @@ class Method:
     def completed(self) -> list[Record]:
         """The runs that the figures are of."""
         return [record for record in self.records if record.status == "completed" and record.cost]
+
+    @cached_property
+    def climbs(self) -> list[tuple[Record, list[Evaluation]]]:
+        """The completed runs, each with the evaluations that were better than all before: looked up for many levels."""
+        return [(record, climb(record)) for record in self.completed]
 
     @property
     def tests(self) -> tuple[Callable[..., Comparison | None], Callable[..., Comparison | None]]:

@@ -4,6 +4,7 @@ import pytest
 
 from bpfree.records import Evaluation
 from bpfree.report import build_report, energy_to_accuracy
+from bpfree.report.quantities import climb
 from bpfree.report.summary import summarise
 
 # Accuracy after each epoch, of three seeds; an epoch takes 10, 20 and 30 J.
@@ -50,16 +51,16 @@ def test_a_level_is_reached_with_the_first_evaluation_as_good(workload):
 def test_a_mean_in_single_precision_is_the_level(workload):
     record = next(r for r in workload.methods[0].records if r.spec.seed == 0)
     record.history[1].validation_metric = 0.9499999881
-    assert energy_to_accuracy.first(record, 95).epoch == 2
+    assert energy_to_accuracy.first(climb(record), 95).epoch == 2
     record.history[1].validation_metric = 0.94998  # a sample fewer, of 50,000
-    assert energy_to_accuracy.first(record, 95).epoch == 3
+    assert energy_to_accuracy.first(climb(record), 95).epoch == 3
 
 
 def test_a_stage_that_predicts_otherwise_reaches_nothing(workload):
     record = workload.methods[0].records[0]
     for stage in record.stages:
         stage.predicts = False
-    assert energy_to_accuracy.first(record, 50) is None
+    assert energy_to_accuracy.first(climb(record), 50) is None
 
 
 def test_a_curve_ends_where_a_seed_falls_short(workload):
