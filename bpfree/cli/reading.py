@@ -2,7 +2,6 @@
 
 import gc
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,6 @@ from bpfree.cli.options import (
     print_json,
 )
 from bpfree.errors import RequestError, WorldError, unknown
-from bpfree.rendering import workers
 
 if TYPE_CHECKING:
     from bpfree.records import Record
@@ -41,16 +39,20 @@ def report(
 ) -> None:
     """Write the report of a study from its records, or compare studies; the first is the reference."""
     gc.disable()  # to the end of the process: of a large report's objects the search for cycles takes a second
-    with workers() if len(sources) == 1 else nullcontext() as pool:
-        from bpfree.report import build_comparison, build_report
+    folders = [folder_of(source, results) for source in sources]
+    target = output or REPORTS / "-against-".join(folder.resolve().name for folder in folders)
+    formats = figures or ()
+    if len(folders) == 1:
+        from bpfree.rendering import workers
 
-        folders = [folder_of(source, results) for source in sources]
-        target = output or REPORTS / "-against-".join(folder.resolve().name for folder in folders)
-        formats = figures or ()
-        if len(folders) == 1:
+        with workers() as pool:  # begun before what follows, which takes a second to import
+            from bpfree.report import build_report
+
             written = build_report(folders[0], target, formats, pool)
-        else:
-            written = build_comparison(folders, target, formats)
+    else:
+        from bpfree.report import build_comparison
+
+        written = build_comparison(folders, target, formats)
     out.print(f"report: {written}")
 
 

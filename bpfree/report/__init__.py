@@ -1,6 +1,6 @@
 """The report of a study or a calibration, from its records alone: one HTML file that works offline, figures as SVG.
 
-A new chart of a study is a function in `figures.py` and its name in `all_figures`; `calibration*.py` are the page of a
+A new chart of a study is a function in `figures.py` and its name in `described`; `calibration*.py` are the page of a
 calibration, `comparison*.py` that of several studies side by side, and `tables.py` the tables of a paper.
 """
 

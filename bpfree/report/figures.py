@@ -1,4 +1,4 @@
-"""The figures of a report. A new one is a function here and its name in `all_figures`."""
+"""The figures of a report. A new one is a function here and its name in `described`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
