@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from pebble import ProcessExpired, ProcessPool
 
 from bpfree import environment
-from bpfree.children import belong_to
+from bpfree.children import belong_to, interrupts_held
 from bpfree.errors import BpfreeError
 from bpfree.records import Record, RunSpec
 
@@ -59,8 +59,10 @@ class LocalExecutor:
 
     def living_pool(self) -> ProcessPool:
         """The pool, made anew if the death of an idle worker broke it."""
-        if not self.pool.active:
-            self.pool = self.new_pool()
+        with interrupts_held():  # `active` starts the threads that start the processes
+            if not self.pool.active:
+                self.pool = self.new_pool()
+                assert self.pool.active
         return self.pool
 
     def submit(self, spec: RunSpec, prune_below: Mapping[int, float] | None = None) -> "Future[Record]":

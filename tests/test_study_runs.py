@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -279,6 +280,25 @@ def test_a_worker_killed_before_its_run_does_not_stop_a_study(tmp_path):
         os.kill(int(workers[0]), signal.SIGKILL)
         assert outcome(future, spec).status == "failed"
         assert outcome(executor.submit(spec), spec).status == "completed"
+
+
+def test_a_worker_leaves_ctrl_c_to_the_driver_from_its_first_moment():
+    from bpfree.executors import LocalExecutor
+
+    masks = []
+    with LocalExecutor("cpu", 1, None, fresh=True) as executor:
+        future = executor.living_pool().schedule(int)
+        while not future.done():
+            for pid in all_children(os.getpid()):
+                with suppress(OSError):  # it has ended meanwhile
+                    if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text():
+                        status = dict(
+                            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+                        )
+                        masks.append(int(status["SigBlk"], 16) | int(status["SigIgn"], 16))
+            time.sleep(0.005)
+    assert masks
+    assert all(mask & 1 << signal.SIGINT - 1 for mask in masks)
 
 
 def all_children(parent: int) -> list[str]:
