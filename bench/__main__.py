@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench import greedy, metering, optimizers, overhead, scaling, start, steps
+from bench import greedy, metering, optimizers, overhead, reporting, scaling, start, steps
 from bench.alternation import Figure
 from bpfree import assembly, environment
 
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[[str], list[Figure]]] = {
     "metering": metering.figures,
     "optimizers": optimizers.figures,
     "start": start.figures,
+    "report": reporting.figures,
 }
 COLUMNS = ("theory or bar", "measured median", "95 % interval", "verdict")
 COLUMNS_OF_TEXT = 100

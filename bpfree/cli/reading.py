@@ -43,9 +43,10 @@ def report(
     target = output or REPORTS / "-against-".join(folder.resolve().name for folder in folders)
     formats = figures or ()
     if len(folders) == 1:
-        from bpfree.rendering import workers
+        from bpfree.report_workers import workers
 
-        with workers() as pool:  # begun before what follows, which takes a second to import
+        # They begin before the import below, which takes a second.
+        with workers(weigh=(folders[0] / "tuned").is_dir()) as pool:
             from bpfree.report import build_report
 
             written = build_report(folders[0], target, formats, pool)
@@ -54,6 +55,7 @@ def report(
 
         written = build_comparison(folders, target, formats)
     out.print(f"report: {written}")
+    gc.freeze()  # nor does the interpreter search them when it ends, which takes half a second
 
 
 def folder_of(source: Path, results: Path) -> Path:

@@ -10,8 +10,6 @@ each, where `alt.X("at:Q")` takes none) and its own layering (`layered` below in
 import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,9 +18,9 @@ import altair as alt
 from altair.utils import schemapi
 from pydantic_core import to_json
 
-from bpfree.rendering import svg_of
 from bpfree.report import form
 from bpfree.report.summary import Method
+from bpfree.report_workers import begin, svg_of
 
 WIDTH, HEIGHT = 440, 260
 NAMES_WIDTH, LETTER_WIDTH = 130, 7.6
@@ -43,6 +41,8 @@ SERIES = [
     ("#0b0b0b", "--series-7", "#7d5cc6"),
     ("#0c0c0c", "--series-8", "#5f6b78"),
 ]
+PARTS = ("results", "tuning", "trials")
+"""Of a workload's section, in which figures stand; the last holds each method's own."""
 FIXED = {"backprop": 0, "forward_forward": 1, "cascaded_forward": 2, "mono_forward": 3}
 LIGHT = {sentinel: colour for sentinel, _, colour in (INK, MUTED, GRID, PAPER, *SERIES)}
 THEMED = {sentinel: f"var({variable})" for sentinel, variable, _ in (INK, MUTED, GRID, PAPER, *SERIES)}
@@ -57,26 +57,20 @@ class Figure:
     caption: str
     chart: str
     """In Vega-Lite's words, as JSON, with sentinel colours."""
-    part: str = "results"
-    """Of the page: results, tuning, or trials (each method's own)."""
+    part: str = PARTS[0]
+    """Of the page."""
     rendered: Callable[[], str] | None = None
     """What gives the renderer's SVG, once it has begun."""
 
     def begin(self, pool: Executor | None) -> "Figure":
-        """Have it rendered by another process, if there is one."""
-        if pool:
-            with suppress(BrokenProcessPool):
-                self.rendered = pool.submit(svg_of, self.chart).result
+        """Have it rendered by another process, if there is one that is free before its SVG is asked for."""
+        self.rendered = begin(pool, svg_of, self.chart, wait=False)
         return self
 
     @cached_property
     def svg(self) -> str:
         """In sentinel colours."""
-        try:
-            found = self.rendered() if self.rendered else svg_of(self.chart)
-        except BrokenProcessPool:  # one was killed, and all is left to this process
-            found = svg_of(self.chart)
-        return unique(found, self.name)
+        return unique(self.rendered() if self.rendered else svg_of(self.chart), self.name)
 
     @property
     def inline(self) -> str:
@@ -87,6 +81,12 @@ class Figure:
     def standalone(self) -> str:
         """For a file."""
         return replaced(self.svg, LIGHT)
+
+
+def finish(figures: Sequence[Figure]) -> None:
+    """Render what no other process has begun, from the last on, as they begin with the first."""
+    for figure in reversed(figures):
+        _ = figure.svg
 
 
 class Rows(alt.Data):  # type: ignore[misc]  # altair builds it from its schema
@@ -134,7 +134,7 @@ def described(chart: Any) -> dict[str, Any]:
     return found
 
 
-def render(name: str, title: str, caption: str, chart: Any, part: str = "results") -> Figure:
+def render(name: str, title: str, caption: str, chart: Any, part: str = PARTS[0]) -> Figure:
     """A chart as a figure."""
     axis = {
         "labelColor": MUTED[0], "titleColor": INK[0], "gridColor": GRID[0], "domainColor": MUTED[0],

@@ -30,15 +30,12 @@ def all_figures(
 ) -> tuple[list[Figure], list[list[Figure]]]:
     """The figures over all workloads, and those of each with its tunings; those left out that have nothing to show.
 
-    The processes of the pool, if there is one, render each as soon as it is described.
+    The processes of the pool, if there is one, begin to render each as soon as it is described. Which knobs mattered is
+    not among them, as it takes long to weigh them.
     """
     overall = [figure.begin(pool) for figure in over_workloads.figure(summary)]
     each = list(zip(summary.workloads, tuned, strict=True))
     by_workload = [[figure.begin(pool) for figure in described(w, summary, found)] for w, found in each]
-    for group, (workload, found) in zip(by_workload, each, strict=True):
-        # To weigh the knobs takes long, so it comes when the others have all they need.
-        if last := tuning_figures.importance(workload, found):
-            group.append(last.begin(pool))
     return overall, by_workload
 
 

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,43 +73,50 @@ def build_report(
         return calibration.write(folder, target, formats)
     summary = summarise(folder.path)
     tuned = [tunings(workload, summary.trials) for workload in summary.workloads]
+    weighings = [tuning_figures.begin_to_weigh(found, pool) for found in tuned]
     overall, drawn = figures.all_figures(summary, tuned, pool)
-    text = page(summary, tuned, overall, drawn)
-    figure_files.write([*overall, *(figure for group in drawn for figure in group)], target, formats)
+    values = contents(summary, tuned)
+    drawing.finish([*overall, *chain(*drawn)])
+    for workload, group, begun in zip(summary.workloads, drawn, weighings, strict=True):
+        group += tuning_figures.importance(workload, begun)
+    by_section = [by_part(group) for group in drawn]
+    text = templates.render("page.html.jinja2", overall=overall, drawn_by_section=by_section, **values)
+    figure_files.write([*overall, *chain(*drawn)], target, formats)
     return target.write_text("index.html", text)
 
 
-def page(
-    summary: Summary, tuned: list[list[Tuning]], overall: list[drawing.Figure], drawn: list[list[drawing.Figure]]
-) -> str:
-    """The HTML text."""
+def by_part(group: Sequence[drawing.Figure]) -> dict[str, list[drawing.Figure]]:
+    """A workload's figures, by the part of the page they stand in."""
+    return {part: [figure for figure in group if figure.part == part] for part in drawing.PARTS}
+
+
+def contents(summary: Summary, tuned: list[list[Tuning]]) -> dict[str, Any]:
+    """All that the page says beside its figures."""
     series = {form.title(m.name): v for w in summary.workloads for m, v in zip(w.methods, variables(w), strict=True)}
-    return templates.render(
-        "page.html.jinja2",
-        title=summary.study["name"],
-        description=summary.study.get("description"),
-        study=summary.study,
-        answer=answer.sentences(summary),
-        imported=imported(summary.records),
-        audit=audit.rows(summary) if imported(summary.records) else [],
-        claims=claims.rows(summary),
-        confidence=form.level(summary.confidence),
-        sign_flip_seeds=SIGN_FLIP_SEEDS,
-        over_workloads=over_workloads.rows(summary),
-        profiles=overall,
-        margin=summary.margin,
-        sections=[section(summary, *each) for each in zip(summary.workloads, tuned, drawn, strict=True)],
-        runs=[run_row(record) for record in sorted(summary.records, key=provenance.order)],
-        meters=provenance.meters(summary.records),
-        devices=devices.rows(summary),
-        protocol=protocol.sentences(summary),
-        warnings=summary.warnings,
-        environment=provenance.environment_rows(summary.records),
-        command=f"bpfree study {shlex.quote(str(summary.study['name']) + '.toml')}",
-        versions=provenance.versions(summary.records),
-        study_toml=(summary.folder / "study.toml").read_text(),
-        series=series,
-    )
+    return {
+        "title": summary.study["name"],
+        "description": summary.study.get("description"),
+        "study": summary.study,
+        "answer": answer.sentences(summary),
+        "imported": imported(summary.records),
+        "audit": audit.rows(summary) if imported(summary.records) else [],
+        "claims": claims.rows(summary),
+        "confidence": form.level(summary.confidence),
+        "sign_flip_seeds": SIGN_FLIP_SEEDS,
+        "over_workloads": over_workloads.rows(summary),
+        "margin": summary.margin,
+        "sections": [section(summary, *each) for each in zip(summary.workloads, tuned, strict=True)],
+        "runs": [run_row(record) for record in sorted(summary.records, key=provenance.order)],
+        "meters": provenance.meters(summary.records),
+        "devices": devices.rows(summary),
+        "protocol": protocol.sentences(summary),
+        "warnings": summary.warnings,
+        "environment": provenance.environment_rows(summary.records),
+        "command": f"bpfree study {shlex.quote(str(summary.study['name']) + '.toml')}",
+        "versions": provenance.versions(summary.records),
+        "study_toml": (summary.folder / "study.toml").read_text(),
+        "series": series,
+    }
 
 
 def variables(workload: Workload) -> list[str]:
@@ -117,8 +125,8 @@ def variables(workload: Workload) -> list[str]:
     return [drawing.THEMED[table[m.name]] for m in workload.methods]
 
 
-def section(summary: Summary, workload: Workload, tuned: list[Tuning], group: list[drawing.Figure]) -> dict[str, Any]:
-    """Everything about one workload."""
+def section(summary: Summary, workload: Workload, tuned: list[Tuning]) -> dict[str, Any]:
+    """Everything about one workload but its figures."""
     unit, per_joule = form.energy_unit(m.joules.estimate for m in workload.methods if m.joules)
     mass = form.mass_unit(m.co2e_grams.estimate for m in workload.methods if m.co2e_grams)
     comparisons = [row for m in workload.methods for row in comparison_rows(m, summary.margin)]
@@ -126,9 +134,6 @@ def section(summary: Summary, workload: Workload, tuned: list[Tuning], group: li
         "name": workload.name,
         "quality": workload.quality,
         "note": workload.note,
-        "figures": [figure for figure in group if figure.part == "results"],
-        "tuning_figures": [figure for figure in group if figure.part == "tuning"],
-        "trial_figures": [figure for figure in group if figure.part == "trials"],
         "unexplained": tuning_figures.unexplained(tuned),
         "break_even": break_even.rows(workload, summary.confidence),
         "break_even_unit": break_even.energy_unit(workload)[0],

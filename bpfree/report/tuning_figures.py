@@ -1,21 +1,19 @@
 """The figures of tuning, from the records of its trials: how it went, which knobs mattered, where each trial was."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import altair as alt
 
-from bpfree.records import KnobRange
 from bpfree.report import form
 from bpfree.report.coordinates import coordinates
 from bpfree.report.drawing import INK, WIDTH, Figure, chart_data, heading, layered, render, room_for, scale
 from bpfree.report.summary import Workload
-from bpfree.report.trials import Trial, Tuning, ends
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from bpfree.report.trials import Trial, Tuning
+from bpfree.report_workers import begin, importances
 
 FEWEST_TRIALS = 8
 """Completed trials below which no importance is given."""
@@ -23,9 +21,8 @@ PANELS_ACROSS, PANEL_WIDTH, PANEL_HEIGHT = 2, 190, 120
 ROW_HEIGHT = 22
 MARKS_DRAWN = 60
 """Trials of a method that a panel marks at most, evenly spaced; the line is of all."""
-TRIALS_WEIGHED, TREES = 60, 32
-"""For the knobs' importance, whose time rises with the square of the one and with the other. With 60 trials, 32 trees
-give shares with a standard deviation of 0.01 to 0.05 between seeds, half again that of Optuna's 64."""
+TRIALS_WEIGHED = 60
+"""For the knobs' importance, whose time rises with the square of it."""
 CROSS = "M-1,-1L1,1M-1,1L1,-1"
 
 
@@ -125,13 +122,27 @@ def best_so_far(each: Tuning, last: int) -> list[dict[str, Any]]:
     return [*rows, {**rows[-1], "trial": last}]
 
 
-def importance(workload: Workload, found: Sequence[Tuning]) -> Figure | None:
-    """How much of the spread between a method's trials each knob explains, as bars."""
-    explained = [(each, importances(each)) for each in found if lacking(each) is None]
+Weighing = tuple[Tuning, Callable[[], dict[str, float]]]
+"""A method's tuning, and what gives the share of each of its knobs."""
+
+
+def begin_to_weigh(found: Sequence[Tuning], pool: Executor | None) -> list[Weighing]:
+    """The knobs of those tunings that tell something of them, by the processes of the pool if there is one."""
+    return [(each, begin(pool, importances, each.knobs, pairs(each), wait=True)) for each in found if not lacking(each)]
+
+
+def pairs(each: Tuning) -> list[tuple[dict[str, Any], float]]:
+    """What is weighed: knobs and value of each trial."""
+    return [(trial.knobs, trial.value) for trial in weighed(each) if trial.value is not None]
+
+
+def importance(workload: Workload, weighings: Sequence[Weighing]) -> list[Figure]:
+    """How much of the spread between a method's trials each knob explains, as bars; nothing where none was weighed."""
+    explained = [(each, shares()) for each, shares in weighings]
     some = any(len(each.completed) > TRIALS_WEIGHED for each, _ in explained)
     of = f" of at most {TRIALS_WEIGHED}, evenly spaced" if some else ""
     if not explained:
-        return None
+        return []
     colour = scale(workload.methods).legend(None)
     room = room_for(form.words(name) for _, shares in explained for name in shares)
     parts = []
@@ -155,7 +166,7 @@ def importance(workload: Workload, found: Sequence[Tuning]) -> Figure | None:
             title=heading(form.title(each.method.name)),
         )
         parts.append(part)
-    return render(
+    figure = render(
         f"{workload.name}-knob-importance",
         "Which knobs mattered",
         "How much of the variance between a method’s completed trials each knob explains, over its whole range "
@@ -163,6 +174,7 @@ def importance(workload: Workload, found: Sequence[Tuning]) -> Figure | None:
         {"vconcat": parts, "spacing": 14},
         part="tuning",
     )
+    return [figure]
 
 
 def evenly(trials: list[Trial], most: int) -> list[Trial]:
@@ -192,26 +204,3 @@ def unexplained(tuned: Sequence[Tuning]) -> list[str]:
         if reason := lacking(each):
             reasons.setdefault(reason, []).append(form.title(each.method.name))
     return [f"Which knobs mattered is not shown for {', '.join(names)}: {text}." for text, names in reasons.items()]
-
-
-def importances(each: Tuning) -> dict[str, float]:
-    """Of every knob, from the greatest; they sum to 1."""
-    import optuna
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # two seconds of scikit-learn
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {name: distribution(span) for name, span in each.knobs.items()}
-    study = optuna.create_study(direction="maximize")
-    for trial in weighed(each):
-        study.add_trial(optuna.trial.create_trial(params=trial.knobs, distributions=space, value=trial.value))
-    found = get_param_importances(study, evaluator=FanovaImportanceEvaluator(n_trees=TREES, seed=0))
-    return {name: float(share) for name, share in found.items()}
-
-
-def distribution(span: KnobRange) -> "BaseDistribution":
-    """A knob's range as Optuna has it."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    if span.values is not None:
-        return CategoricalDistribution(span.values)
-    return FloatDistribution(*ends(span), log=span.log)

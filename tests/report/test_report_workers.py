@@ -1,4 +1,4 @@
-"""Charts rendered by other processes: the same as by this one."""
+"""Work that other processes share: charts and weights are the same as from this one alone."""
 
 import multiprocessing
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bpfree import rendering
+from bpfree import report_workers
 from bpfree.report import build_report, drawing
 from bpfree.report.drawing import Figure
 
@@ -20,34 +20,51 @@ from bpfree.report.drawing import Figure
 def pool(monkeypatch):
     """One worker, whatever the machine has."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    with rendering.workers() as found:
+    with report_workers.workers(weigh=False) as found:
         yield found
 
 
 def test_a_figure_is_rendered_by_another_process(pool, monkeypatch):
-    figure, wrong = (Figure("name", "Title", "Caption.", chart) for chart in (rendering.EMPTY, "no chart"))
+    figure, wrong = (Figure("name", "Title", "Caption.", chart) for chart in (report_workers.EMPTY, "no chart"))
     begun, wrong_begun = replace(figure).begin(pool), wrong.begin(pool)
     here = figure.svg
+    pool.submit(int).result()  # by then the others have ended too
     monkeypatch.setattr(drawing, "svg_of", None)  # not by this one
     assert begun.svg == here
     with pytest.raises(ValueError, match="JSON"):
         _ = wrong_begun.svg
 
 
+def test_what_no_other_process_has_begun_is_done_here(pool):
+    first = pool.submit(time.sleep, 30)
+    waiting = [report_workers.begin(pool, os.getpid, wait=wait) for wait in (True, *[False] * 5)]
+    assert {result() for result in waiting[-3:]} == {os.getpid()}
+    assert not first.done()
+    for child in multiprocessing.active_children():
+        child.kill()
+    assert waiting[0]() == os.getpid(), "it was waited for, but its process has ended"
+
+
+def test_what_must_not_be_done_here_is_waited_for(pool):
+    pool.submit(time.sleep, 0.5)
+    others = [report_workers.begin(pool, os.getpid, wait=True) for _ in range(5)]
+    assert os.getpid() not in {result() for result in others}
+
+
 def test_where_one_is_killed_the_main_process_goes_on(pool):
-    figures = [Figure("name", "Title", "Caption.", rendering.EMPTY).begin(pool) for _ in range(3)]
+    figures = [Figure("name", "Title", "Caption.", report_workers.EMPTY).begin(pool) for _ in range(3)]
     for child in multiprocessing.active_children():
         child.kill()
         child.join()
-    figures.append(Figure("name", "Title", "Caption.", rendering.EMPTY).begin(pool))
+    figures.append(Figure("name", "Title", "Caption.", report_workers.EMPTY).begin(pool))
     assert all(figure.svg.startswith("<svg") for figure in figures)
 
 
 def test_one_core_does_it_all(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    with rendering.workers() as none:
+    with report_workers.workers(weigh=False) as none:
         assert none is None
-        assert Figure("name", "Title", "Caption.", rendering.EMPTY).begin(none).svg.startswith("<svg")
+        assert Figure("name", "Title", "Caption.", report_workers.EMPTY).begin(none).svg.startswith("<svg")
 
 
 def test_a_report_is_the_same_whoever_renders(made, bpfree):

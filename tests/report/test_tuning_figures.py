@@ -116,7 +116,8 @@ def test_the_caption_names_the_marks_that_occur(workload):
 
 
 def test_the_knob_that_decides_is_found(workload):
-    shares = tuning_figures.importances(tuning(workload.methods[0], ["by rate"] * 40))
+    ((_, weigh),) = tuning_figures.begin_to_weigh([tuning(workload.methods[0], ["by rate"] * 40)], None)
+    shares = weigh()
     assert list(shares) == ["learning_rate", "weight_decay"]
     assert shares["learning_rate"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)
@@ -125,11 +126,14 @@ def test_the_knob_that_decides_is_found(workload):
 def test_of_many_trials_some_are_weighed(workload):
     many = tuning(workload.methods[0], ["by rate"] * 150)
     some = Tuning(many.method, many.knobs, many.trials[::3])
-    assert tuning_figures.importances(many) == tuning_figures.importances(some)
-    assert "of at most 60, evenly spaced" in tuning_figures.importance(workload, [many]).caption
-    assert "at most" not in tuning_figures.importance(workload, [some]).caption
+    begun = [tuning_figures.begin_to_weigh([each], None) for each in (many, some)]
+    assert begun[0][0][1]() == begun[1][0][1]()
+    (of_many,), (of_some,) = (tuning_figures.importance(workload, each) for each in begun)
+    assert "of at most 60, evenly spaced" in of_many.caption
+    assert "at most" not in of_some.caption
     alike = tuning(workload.methods[0], [50.0 if i != 1 else 51.0 for i in range(150)])
-    assert tuning_figures.importance(workload, [alike]) is None, "nothing is left to explain"
+    assert tuning_figures.begin_to_weigh([alike], None) == [], "nothing is left to explain"
+    assert tuning_figures.importance(workload, []) == []
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def test_of_many_trials_some_are_weighed(workload):
 def test_why_no_importance_is_given(workload, values, knobs, reason):
     each = tuning(workload.methods[0], values, knobs=knobs)
     assert tuning_figures.lacking(each) == reason
-    assert (tuning_figures.importance(workload, [each]) is None) == (reason is not None)
+    assert bool(tuning_figures.begin_to_weigh([each], None)) == (reason is None)
 
 
 def test_the_page_says_why(workload, summary):
