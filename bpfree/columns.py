@@ -66,6 +66,7 @@ COLUMNS = (
     Column("trial", "integer", "", "Tuning: number of the trial in its cell.", at("trial")),
     Column("device", "string", "", "Kind of device: cpu or cuda.", at("spec.device")),
     Column("imported_run", "string", "", "What its source calls a run made elsewhere.", at("spec.imported_run")),
+    Column("metric", "string", "", "The name of the workload's metric; empty in older records.", at("metrics.metric")),
     Column("test_metric", "number", "", "The workload's own metric on the test set.", at("metrics.test_metric")),
     Column("test_accuracy", "number", "fraction", "Share of the test set that is right.", at("metrics.test_accuracy")),
     Column("test_metric_by_block", "string", "", "The test metric by each block's own prediction, in order.", by_block),

@@ -219,7 +219,7 @@ def record_of(row: Row, position: int) -> Record:
     )  # fmt: skip
     return Record(
         id=spec.id, status="completed", spec=spec, environment=ENVIRONMENT,
-        metrics=Metrics(test_metric=accuracy, test_accuracy=accuracy),
+        metrics=Metrics(metric="accuracy", higher_is_better=True, test_metric=accuracy, test_accuracy=accuracy),
         phases={"train": Phase(seconds=row.train_seconds, readings=[reading])},
         cost=cost, position=position,
         warnings=[] if row.finished_cleanly else [f"the log of {row.run} does not end as that of a finished job"],

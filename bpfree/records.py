@@ -259,6 +259,9 @@ class StageSummary(Document):
 class Metrics(Document):
     """Results of the weights that the run ended with."""
 
+    metric: str | None = None
+    """The name of the workload's metric; null in older records."""
+    higher_is_better: bool | None = None
     test_metric: float | None = None
     test_accuracy: Fraction | None = None
     test_loss: float | None = None

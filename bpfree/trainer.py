@@ -312,6 +312,8 @@ class Run:
         test, loss = evaluate(algorithm, self.workload, data.test)
         is_accuracy, is_trial = self.workload.metric.name == "accuracy", self.spec.role == "trial"
         self.progress.metrics = Metrics(
+            metric=self.workload.metric.name,
+            higher_is_better=self.workload.metric.higher_is_better,
             test_metric=test,
             test_accuracy=test if is_accuracy else None,
             test_loss=finite(loss),

@@ -11,7 +11,10 @@ from bpfree.records import Metrics
 
 TYPES = {"string": str, "integer": int, "number": float}
 FULL = record(
-    metrics=Metrics(**dict.fromkeys(Metrics.model_fields, 0.5) | {"test_metric_by_block": [0.4, 0.5]}),
+    metrics=Metrics(
+        **dict.fromkeys(Metrics.model_fields, 0.5)
+        | {"metric": "accuracy", "higher_is_better": True, "test_metric_by_block": [0.4, 0.5]}
+    ),
     cost=cost(train_joules_net=1.0, idle_watts=3.5, peak_device_bytes=2**30),
     block=0,
     position=1,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from bpfree.report import audit, claims, form, reaching
+from bpfree.report.metric import Metric
 from bpfree.report.summary import Method, Summary, Workload, imported
-from bpfree.statistics import equivalence
 
 SMALL_SAMPLE = 8
 MANY = 6
@@ -12,14 +12,14 @@ MANY = 6
 
 
 def sentences(summary: Summary) -> list[str]:
-    """The answer of a study: for each workload accuracy, energy, and how far to trust them."""
+    """The answer of a study: for each workload metric, energy, and how far to trust them."""
     elsewhere = imported(summary.records)
     found = [audit.sentence(summary)] if elsewhere else []
     for workload in [] if elsewhere else summary.workloads:  # the table of imported runs says it shorter
         found += of_workload(workload, len(summary.workloads) > 1, summary.margin)
         if text := reaching.sentence(workload):
             found.append(text)
-    seeds = {m.accuracy.n for w in summary.workloads for m in w.methods if m.accuracy}
+    seeds = {m.test_metric.n for w in summary.workloads for m in w.methods if m.test_metric}
     if seeds:
         few, many = min(seeds), max(seeds)
         count = f"{few} to {many}" if few < many else f"{few}"
@@ -46,25 +46,21 @@ def sentences(summary: Summary) -> list[str]:
 
 
 def of_workload(workload: Workload, many: bool, margin: float | None) -> list[str]:
-    """Accuracy first, then energy, each method against the baseline."""
-    ranked = sorted(
-        (m for m in workload.methods if m.accuracy), key=lambda m: -(m.accuracy.estimate if m.accuracy else 0)
-    )
-    if not ranked and any(m.completed for m in workload.methods):
-        return [
-            f"On {workload.name} the metric is no accuracy, and this page compares accuracies alone: "
-            "the metric of each run is in its record."
-        ]
-    if not ranked:
+    """The metric first, then energy, each method against the baseline."""
+    metric = workload.metric
+    means = [(metric.sign * m.test_metric.estimate, m) for m in workload.methods if m.test_metric]
+    if not means and any(m.completed for m in workload.methods):
+        return [f"On {workload.name} the metric is not compared, as the records, of an early version, do not name it."]
+    if not means:
         return [f"On {workload.name} no run was completed."]
-    best = ranked[0]
+    best = max(means, key=lambda pair: pair[0])[1]
     place = f"On {workload.name} " if many else f"On {workload.name}, "
-    assert best.accuracy is not None
+    assert best.test_metric is not None
     found = [
-        f"{place.strip()} the highest mean test accuracy is {form.title(best.name)}’s, "
-        f"{form.percent(best.accuracy.estimate)} % ({form.accuracy(best.accuracy)[1]})."
+        f"{place.strip()} the {metric.best} mean test {metric.words} is {form.title(best.name)}’s, "
+        f"{metric.with_unit(best.test_metric.estimate)} ({metric.interval(best.test_metric)[1]})."
     ]
-    compared = [method for method in workload.methods if method.reference and method.accuracy_difference]
+    compared = [method for method in workload.methods if method.reference and method.metric_difference]
     if len(compared) > MANY:
         found += alike(compared, workload, margin)
     else:
@@ -88,14 +84,11 @@ def incomplete(method: Method) -> str | None:
 
 def against(method: Method, workload: Workload, margin: float | None) -> str:
     """One method against the baseline."""
-    c, e = method.accuracy_difference, method.energy_ratio
-    assert c is not None
+    metric, e = method.metric, method.energy_ratio
     assert method.reference is not None
-    estimate, bounds = form.points(c)
-    what = ACCURACY[accuracy_verdict(method, margin)][0].format(
-        base=form.title(method.reference.name), **within(margin)
-    )
-    text = f"{form.title(method.name)} {what} ({estimate} points; {bounds})"
+    estimate, bounds = metric.difference(method.metric_difference)
+    what = said(metric, metric_verdict(method, margin), 0, form.title(method.reference.name), margin)
+    text = f"{form.title(method.name)} {what} ({f'{estimate} {metric.difference_unit}'.strip()}; {bounds})"
     if e is None:
         return f"{text}; energies are not compared: {uncompared(method, workload)}."
     estimate, bounds = form.times(e)
@@ -107,17 +100,17 @@ def alike(compared: Sequence[Method], workload: Workload, margin: float | None) 
     groups: dict[tuple[str, str, str], list[Method]] = {}
     for method in compared:
         e = method.energy_ratio
-        kind = accuracy_verdict(method, margin), e.verdict if e else "", "" if e else uncompared(method, workload)
+        kind = metric_verdict(method, margin), e.verdict if e else "", "" if e else uncompared(method, workload)
         groups.setdefault(kind, []).append(method)
     references = [method.reference for method in compared if method.reference]
     one = len({reference.name for reference in references}) == 1
     base = form.title(references[0].name if one else references[0].label) + ("" if one else " with the same optimizer")
     found = []
-    for (accuracy, energy, reason), methods in groups.items():
+    for (verdict, energy, reason), methods in groups.items():
         if len(methods) == 1:
             found.append(against(methods[0], workload, margin))
             continue
-        what = ACCURACY[accuracy][1].format(base=base, **within(margin))
+        what = said(workload.metric, verdict, 1, base, margin)
         then = f" and {ENERGY[energy][1].format(word=energy_word(workload))}" if energy else ""
         why = f"; energies are not compared: {reason}" if reason else ""
         names = "; ".join(form.title(method.name) for method in methods)
@@ -129,12 +122,22 @@ ACCURACY = {
     "higher": ("is more accurate than {base}", "are more accurate than {base}"),
     "lower": ("is less accurate than {base}", "are less accurate than {base}"),
     "equivalent": (
-        "is as accurate as {base}, within {points} points",
-        "are as accurate as {base}, within {points} points",
+        "is as accurate as {base}, within {margin}",
+        "are as accurate as {base}, within {margin}",
     ),
     "no difference shown": ("shows no difference in accuracy to {base}", "show no difference in accuracy to {base}"),
 }
 """What is said of a method, and of several."""
+METRIC = {
+    "higher": ("is higher in {metric} than {base}", "are higher in {metric} than {base}"),
+    "lower": ("is lower in {metric} than {base}", "are lower in {metric} than {base}"),
+    "equivalent": (
+        "is as good as {base} in {metric}, within {margin} of its mean",
+        "are as good as {base} in {metric}, within {margin} of its mean",
+    ),
+    "no difference shown": ("shows no difference in {metric} to {base}", "show no difference in {metric} to {base}"),
+}
+"""The same of a metric that is no accuracy."""
 ENERGY = {
     "higher": ("took more {word}", "took more {word}"),
     "lower": ("took less {word}", "took less {word}"),
@@ -142,17 +145,18 @@ ENERGY = {
 }
 
 
-def accuracy_verdict(method: Method, margin: float | None) -> str:
+def said(metric: Metric, verdict: str, several: int, base: str, margin: float | None) -> str:
+    """A verdict in words, of one method (0) or several (1)."""
+    table = ACCURACY if metric.is_accuracy else METRIC
+    within = "" if margin is None else metric.margin(margin)
+    return table[verdict][several].format(base=base, metric=metric.words, margin=within)
+
+
+def metric_verdict(method: Method, margin: float | None) -> str:
     """Of the difference to the baseline; equivalence, where it is shown, says more than the lack of a difference."""
-    c = method.accuracy_difference
+    c, shown = method.metric_difference, method.equivalence(margin)
     assert c is not None
-    shown = None if margin is None else equivalence(c, margin)
     return "equivalent" if shown is not None and shown.shown else c.verdict
-
-
-def within(margin: float | None) -> dict[str, str]:
-    """The margin of equivalence, for a sentence."""
-    return {"points": f"{100 * margin:g}" if margin is not None else ""}
 
 
 def uncompared(method: Method, workload: Workload) -> str:

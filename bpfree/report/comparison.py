@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Literal
+from typing import Any
 
 from bpfree.errors import RequestError
 from bpfree.records import Record
 from bpfree.report import calibration, form
 from bpfree.report.comparison_settings import conditions, differing, settings
 from bpfree.report.drawing import SERIES
-from bpfree.report.quantities import accuracy_of, joules_of
+from bpfree.report.metric import Metric
+from bpfree.report.quantities import joules_of, test_metric_of
 from bpfree.report.summary import Method, Summary, adjust, censored, compare, energy_quality, summarise
 from bpfree.results import ResultsFolder
 from bpfree.statistics import Comparison, Kind, contrast, difference, ratio
@@ -70,13 +71,24 @@ class Finding:
 
     key: Key
     baseline: str
-    what: Literal["energy", "accuracy"]
+    what: str
+    """Energy, or the metric in words."""
+    metric: Metric
     found: dict[str, Comparison | None]
     """By the study's letter."""
     quality: dict[str, str]
     """Of each study's energies, in the finding of energies."""
     carried: dict[str, Comparison | None]
     """Each further study's against the first's: ratio of ratios, or difference of differences."""
+
+    @property
+    def heading(self) -> str:
+        """What it is of."""
+        return "energy ratio" if self.what == "energy" else self.metric.difference_heading(f"test {self.what}")
+
+    def printed(self, c: Comparison | None) -> tuple[str, str]:
+        """A comparison, and its interval."""
+        return form.times(c) if self.what == "energy" else self.metric.difference(c)
 
     @property
     def verdict(self) -> str:
@@ -158,7 +170,7 @@ def load(paths: Sequence[Path]) -> Comparisons:
         confidence=confidence,
         again=again,
         findings=[finding for key, those in both for finding in findings_of(key, those, confidence)],
-        family=sum(c is not None for m in family for c in (m.accuracy_difference, m.energy_ratio)),
+        family=sum(c is not None for m in family for c in (m.metric_difference, m.energy_ratio)),
         names=names(keys),
     )
 
@@ -210,7 +222,7 @@ def pairs_of(key: Key, sides: Sequence[Side], confidence: float) -> list[Again]:
 def pair(key: Key, first: Side, other: Side, confidence: float) -> Again:
     """The runs of a method in two studies."""
     ours, theirs = first.methods[key], other.methods[key]
-    both = replace(theirs, reference=ours, accuracy_difference=None, energy_ratio=None, factors={})
+    both = replace(theirs, reference=ours, metric_difference=None, energy_ratio=None, factors={})
     both.censored = censored(both, TARGETS.get(key[0]))
     reason = why_not(first, other, ours, theirs)
     quality = energy_quality([theirs]) if not reason else "absent"
@@ -226,11 +238,16 @@ def pair(key: Key, first: Side, other: Side, confidence: float) -> Again:
         other=other,
         method=both,
         pairs=len(matched),
-        identical=sum(a.metrics == b.metrics for a, b in matched),
+        identical=sum(figures(a) == figures(b) for a, b in matched),
         settings=differing(before, after, settings),
         conditions=differing(before, after, conditions),
         reason=both.censored or reason,
     )
+
+
+def figures(record: Record) -> dict[str, Any]:
+    """All metrics of a run; what the workload's is called, older records do not say."""
+    return record.metrics.model_dump(exclude={"metric", "higher_is_better"})
 
 
 def why_not(first: Side, other: Side, ours: Method, theirs: Method) -> str:
@@ -278,11 +295,11 @@ def findings_of(key: Key, those: Sequence[Side], confidence: float) -> list[Find
     if any(m.energy_ratio for m in methods.values()):
         ratios = {letter: m.energy_ratio for letter, m in methods.items()}
         carried = {letter: energies(m, letter) for letter, m in others.items()}
-        found.append(Finding(key, baseline, "energy", ratios, quality, carried))
-    if any(m.accuracy_difference for m in methods.values()):
-        differences = {letter: m.accuracy_difference for letter, m in methods.items()}
-        carried = {letter: carry(first, m, accuracy_of, "difference", confidence) for letter, m in others.items()}
-        found.append(Finding(key, baseline, "accuracy", differences, same, carried))
+        found.append(Finding(key, baseline, "energy", first.metric, ratios, quality, carried))
+    if any(m.metric_difference for m in methods.values()):
+        differences = {letter: m.metric_difference for letter, m in methods.items()}
+        carried = {letter: carry(first, m, test_metric_of, "difference", confidence) for letter, m in others.items()}
+        found.append(Finding(key, baseline, first.metric.words, first.metric, differences, same, carried))
     return found
 
 

@@ -7,14 +7,10 @@ import altair as alt
 
 from bpfree.report.comparison import Comparisons, Finding, Side
 from bpfree.report.drawing import INK, MUTED, SERIES, WIDTH, Figure, chart_data, layered, render, room_for
+from bpfree.report.metric import Metric
 
 LANE = 20
 """Height of a study's line."""
-TITLES = {"energy": "Energy ratio, study by study", "accuracy": "Accuracy difference, study by study"}
-AXES = {
-    "energy": "energy over {baseline}’s ({quality}), log scale",
-    "accuracy": "test accuracy over {baseline}’s, points",
-}
 CAPTION = (
     "Dots are estimates, lines their intervals at the levels of the table; one that ends at the frame goes on beyond "
     "it. The dashed line is no effect."
@@ -27,10 +23,10 @@ def colours(sides: Sequence[Side]) -> dict[str, str]:
 
 
 def figures(found: Comparisons, workload: str) -> list[Figure]:
-    """Energy and accuracy on a workload; energies only where all studies know them in one quality."""
+    """Energy and metric on a workload; energies only where all studies know them in one quality."""
     drawn = []
-    for what in ("energy", "accuracy"):
-        here = [f for f in found.findings if f.key[0] == workload and f.what == what]
+    for energy in (True, False):
+        here = [f for f in found.findings if f.key[0] == workload and (f.what == "energy") == energy]
         qualities = {f.quality[letter] for f in here for letter, c in f.found.items() if c}
         if here and len(qualities) == 1:
             drawn.append(dots(found, workload, here, qualities.pop()))
@@ -39,7 +35,13 @@ def figures(found: Comparisons, workload: str) -> list[Figure]:
 
 def dots(found: Comparisons, workload: str, findings: Sequence[Finding], quality: str) -> Figure:
     """A dot and an interval for each method and study."""
-    what, scale = findings[0].what, 100 if findings[0].what == "accuracy" else 1
+    what, metric = findings[0].what, findings[0].metric
+    scale = 1.0 if what == "energy" else metric.scale
+    if what == "energy":
+        title, axis = "Energy ratio, study by study", f"energy over {findings[0].baseline}’s ({quality}), log scale"
+    else:
+        title = f"{metric.words.capitalize()} difference, study by study"
+        axis = metric.difference_heading(f"test {what} over {findings[0].baseline}’s")
     rows: list[dict[str, Any]] = [
         {
             "method": found.names[f.key],
@@ -52,7 +54,7 @@ def dots(found: Comparisons, workload: str, findings: Sequence[Finding], quality
         for letter, c in f.found.items()
         if c
     ]
-    span = domain(rows, what)
+    span = domain(rows, None if what == "energy" else metric)
     for row in rows:
         row |= {"low": max(row["low"], span[0]), "high": min(row["high"], span[1])}
     table = {
@@ -67,7 +69,7 @@ def dots(found: Comparisons, workload: str, findings: Sequence[Finding], quality
     room = room_for(methods)
     x_scale = alt.Scale(type="log" if what == "energy" else "linear", domain=span, nice=False)
     x = alt.X(
-        "low:Q", title=AXES[what].format(baseline=findings[0].baseline, quality=quality), scale=x_scale,
+        "low:Q", title=axis, scale=x_scale,
         axis=alt.Axis(tickCount=5, format="~g") if what == "energy" else alt.Axis(tickCount=5),
     )  # fmt: skip
     names = alt.Axis(ticks=False, domain=False, labelLimit=room, minExtent=room, maxExtent=room)
@@ -84,17 +86,19 @@ def dots(found: Comparisons, workload: str, findings: Sequence[Finding], quality
         width=WIDTH - room + 40,
         height=LANE * len(table) * len(methods) + 12,
     )
-    return render(f"{workload}-{what}-by-study", TITLES[what], CAPTION, chart)
+    slug = what if what == "energy" else metric.slug
+    return render(f"{workload}-{slug}-by-study", title, CAPTION, chart)
 
 
-def domain(rows: Sequence[dict[str, Any]], what: str) -> tuple[float, float]:
+def domain(rows: Sequence[dict[str, Any]], metric: Metric | None) -> tuple[float, float]:
     """The axis: all estimates and no effect, and of the intervals what leaves those legible."""
     estimates = [row["estimate"] for row in rows]
     low, high = min(row["low"] for row in rows), max(row["high"] for row in rows)
-    if what == "energy":
+    if metric is None:  # ratios of energies
         least, most = min(*estimates, 1), max(*estimates, 1)
         room = max(4.0, most / least)
         return max(low, least / room) / 1.05, min(high, most * room) * 1.05
     least, most = min(*estimates, 0), max(*estimates, 0)
-    room = max(2.0, 2 * (most - least))
-    return max(low, least - room) - 0.1, min(high, most + room) + 0.1
+    room = max(2.0 if metric.is_accuracy else 0.0, 2 * (most - least))
+    edge = 0.1 if metric.is_accuracy else 0.05 * ((most - least) or 1.0)
+    return max(low, least - room) - edge, min(high, most + room) + edge

@@ -1,6 +1,6 @@
 """The page of compared studies: sentences and tables put into the template."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,8 @@ from bpfree.report import drawing, figure_files, form, provenance, templates
 from bpfree.report.comparison import Again, Comparisons, Finding, Side, listed, load
 from bpfree.report.summary import energy_quality, imported
 from bpfree.results import ResultsFolder
-from bpfree.statistics import Comparison
 
 FACTORS = ("time", "steps", "time per step", "power")
-WHAT = {"energy": "energy ratio", "accuracy": "test accuracy, points"}
-PRINTED: dict[str, Callable[[Comparison | None], tuple[str, str]]] = {"energy": form.times, "accuracy": form.points}
 
 
 def build_comparison(folders: Sequence[Path], output: Path, formats: Sequence[str] = ()) -> Path:
@@ -78,25 +75,27 @@ def study_row(side: Side) -> dict[str, str]:
 def section(found: Comparisons, workload: str, group: list[drawing.Figure]) -> dict[str, Any]:
     """Everything about one workload."""
     findings = [f for f in found.findings if f.key[0] == workload]
+    here = [pair for pair in found.again if pair.key[0] == workload]
+    metric = here[0].method.metric
     return {
         "name": workload,
         "figures": group,
         "baseline": listed(list(dict.fromkeys(f.baseline for f in findings))),
         "findings": [finding_row(f, found) for f in findings],
-        "again": [again_row(pair, found) for pair in found.again if pair.key[0] == workload],
+        "metric": metric.difference_heading(metric.words),
+        "again": [again_row(pair, found) for pair in here],
     }
 
 
 def finding_row(finding: Finding, found: Comparisons) -> dict[str, Any]:
     """A finding's line: each study's figure, each further one against the first's, and whether it carries over."""
-    printed = PRINTED[finding.what]
     cells = [finding_cell(finding, side.letter) for side in found.sides]
-    others = [side.letter for side in found.sides[1:]]
+    carried = {side.letter: finding.carried.get(side.letter) for side in found.sides[1:]}
     return {
         "name": found.names[finding.key],
-        "what": WHAT[finding.what],
+        "what": finding.heading,
         "cells": cells,
-        "carried": [(*printed(finding.carried.get(letter)), counted(finding, letter, found)) for letter in others],
+        "carried": [(*finding.printed(c), counted(finding, letter, found)) for letter, c in carried.items()],
         "verdict": finding.verdict,
     }
 
@@ -104,7 +103,7 @@ def finding_row(finding: Finding, found: Comparisons) -> dict[str, Any]:
 def finding_cell(finding: Finding, letter: str) -> tuple[str, str, str]:
     """A study's figure, its interval, and the level of that."""
     c = finding.found.get(letter)
-    estimate, interval = PRINTED[finding.what](c)
+    estimate, interval = finding.printed(c)
     if c is None:
         return estimate, "", ""
     level = "" if c.low is None else f"at {form.level(c.confidence)}"
@@ -129,7 +128,7 @@ def again_row(pair: Again, found: Comparisons) -> dict[str, Any]:
     return {
         "name": found.names[pair.key],
         "studies": f"{pair.other.letter} against {pair.first.letter}",
-        "accuracy": form.points(m.accuracy_difference),
+        "metric": m.metric.difference(m.metric_difference),
         "energy": form.times(m.energy_ratio) if m.energy_ratio else (form.ABSENT, pair.reason),
         **factors,
         "pairs": str(pair.pairs) if pair.pairs else form.ABSENT,

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from bpfree.report import form
 from bpfree.report.answer import SMALL_SAMPLE
 from bpfree.report.comparison import Again, Comparisons, Finding, Key, Side, listed
+from bpfree.report.metric import Metric
 from bpfree.report.summary import Method, imported
 from bpfree.statistics import Comparison
 
+METRIC = "test metric"
 QUANTITIES: dict[str, tuple[Callable[[Method], Comparison | None], str, str]] = {
-    "test accuracy": (lambda m: m.accuracy_difference, "higher", "lower"),
+    METRIC: (lambda m: m.metric_difference, "higher", "lower"),
     "energy": (lambda m: m.energy_ratio, "higher", "lower"),
     "time": (lambda m: m.factors.get("time"), "longer", "shorter"),
 }
@@ -22,17 +24,14 @@ ORDER = ("holds", "opposite", "only", "shown")
 """Of the verdicts, by how they begin; those that are none come last."""
 FEW = 4
 """Settings that a sentence names; the table has all of them."""
-HEADS = {
-    "energy": "A difference in energy to the baseline",
-    "accuracy": "A difference in test accuracy to the baseline",
-}
 
 
 def sentences(found: Comparisons) -> list[str]:
     """The answer: does what the first study found hold in the others, and are their runs alike?"""
     roles = listed([f"{side.letter} is {side.name}" for side in found.sides])
     text = [f"{roles}; {found.sides[0].letter} is the reference."]
-    text += [line for what in HEADS if (line := carrying(found, what))]
+    metrics = dict.fromkeys(f.what for f in found.findings if f.what != "energy")
+    text += [line for what in ("energy", *metrics) if (line := carrying(found, what))]
     if not found.findings:
         text.append("No comparison with a baseline is in two of them, so that no finding can be held against another.")
     for side in found.sides[1:]:
@@ -48,7 +47,8 @@ def carrying(found: Comparisons, what: str) -> str:
             groups.setdefault(f.verdict, []).append(directed(f, found))
     ranked = sorted(groups, key=lambda verdict: [verdict.startswith(word) for word in ORDER], reverse=True)
     parts = [f"{verdict} for {listed(groups[verdict])}" for verdict in ranked]
-    return f"{HEADS[what]}: {'; '.join(parts)}." if parts else ""
+    head = "energy" if what == "energy" else f"test {what}"
+    return f"A difference in {head} to the baseline: {'; '.join(parts)}." if parts else ""
 
 
 def directed(finding: Finding, found: Comparisons) -> str:
@@ -57,14 +57,19 @@ def directed(finding: Finding, found: Comparisons) -> str:
     name = called(finding.key, found)
     if not finding.verdict.startswith(("holds", "only", "opposite")):
         return name
-    figures = [f"{letter} {figure(c)}" for letter, c in finding.found.items() if c]
-    way = f"{WORDS[finding.what, ways.pop()]}: " if len(ways) == 1 else ""
+    figures = [f"{letter} {figure(c, finding.metric)}" for letter, c in finding.found.items() if c]
+    way = f"{direction(finding.what, ways.pop())}: " if len(ways) == 1 else ""
     return f"{name} ({way}{', '.join(figures)})"
 
 
-def figure(c: Comparison) -> str:
+def direction(what: str, verdict: str) -> str:
+    """Which way a difference goes, in words."""
+    return WORDS.get((what, verdict), verdict)
+
+
+def figure(c: Comparison, metric: Metric) -> str:
     """An estimate with its interval."""
-    estimate, bounds = form.times(c) if c.kind == "ratio" else form.points(c)
+    estimate, bounds = form.times(c) if c.kind == "ratio" else metric.difference(c)
     return f"{estimate} [{bounds}]"
 
 
@@ -117,13 +122,19 @@ def shifts(here: Sequence[Again], side: Side, found: Comparisons) -> list[str]:
     for what, (compared, up, down) in QUANTITIES.items():
         known = [(pair, c) for pair in here if (c := compared(pair.method))]
         word = "modelled energy" if what == "energy" and modelled([pair for pair, _ in known]) else what
+        if what == METRIC:
+            word = f"test {listed(list(dict.fromkeys(pair.method.metric.words for pair, _ in known)))}"
         parts = []
         for verdict, adjective in (("higher", up), ("lower", down)):
-            names = [f"{called(pair.key, found)} ({figure(c)})" for pair, c in known if c.verdict == verdict]
+            names = [
+                f"{called(pair.key, found)} ({figure(c, pair.method.metric)})"
+                for pair, c in known
+                if c.verdict == verdict
+            ]
             parts += [f"{adjective} in {side.letter} for {listed(names)}"] if names else []
         if known:
             text.append(f"{word} is {' and '.join(parts)}" if parts else f"{word} shows no difference")
-        elif what != "test accuracy":
+        elif what != METRIC:
             text.append(f"{word} is not compared")
     return text
 
@@ -140,7 +151,8 @@ def caution(found: Comparisons) -> list[str]:
     wrong = form.level(1 - found.confidence)
     text = [
         f"Over all differences to the baseline together, in all studies, false claims are held to {wrong} (Holm); what "
-        f"is said of runs, and of the size of an effect, is at {wrong} each for itself. Accuracies are in points."
+        f"is said of runs, and of the size of an effect, is at {wrong} each for itself."
+        + (" Accuracies are in points." if any(p.method.metric.is_accuracy for p in found.again) else "")
     ]
     for side in found.sides:
         done = sum(record.final for record in side.summary.records)
@@ -161,9 +173,11 @@ def findings(found: Comparisons) -> list[str]:
     for f in found.findings:
         for letter, c in f.carried.items():
             if c and c.verdict != "no difference shown":
-                what = "energy ratio" if f.what == "energy" else "accuracy difference"
+                what = "energy ratio" if f.what == "energy" else f"{f.what} difference"
                 first = next(iter(f.found))
-                text.append(f"{called(f.key, found)}: {letter}’s {what} is {c.verdict} than {first}’s, {figure(c)}.")
+                text.append(
+                    f"{called(f.key, found)}: {letter}’s {what} is {c.verdict} than {first}’s, {figure(c, f.metric)}."
+                )
     return text
 
 

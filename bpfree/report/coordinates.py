@@ -9,6 +9,7 @@ import altair as alt
 from bpfree.records import KnobRange
 from bpfree.report import form
 from bpfree.report.drawing import MUTED, PAPER, WIDTH, Figure, chart_data, colours, layered, render, room_for
+from bpfree.report.metric import Metric
 from bpfree.report.summary import Workload
 from bpfree.report.trials import Trial, Tuning, position, ticks
 
@@ -17,17 +18,18 @@ PLATE = "M-1,-0.3H1V0.3H-1Z"
 """Behind the labels of the axes, so that lines do not cross them."""
 FAINTEST = 0.22
 """How full the line of the worst trial is."""
-ACCURACY = "validation, %"
 DASHED = [4, 3]
 LINES = 50
 """Of more trials the best are drawn."""
 
 
 def coordinates(workload: Workload, each: Tuning) -> Figure:
-    """A method's trials through its knobs, down to their validation accuracy."""
+    """A method's trials through its knobs, down to their validation metric."""
+    metric = each.method.metric
+    last = f"validation, {metric.unit}" if metric.unit else "validation"
     low, high = min(each.values), max(each.values)
     ends = KnobRange(low=low, high=high) if low < high else KnobRange(values=[low])
-    axes = {**{form.words(name): span for name, span in each.knobs.items()}, ACCURACY: ends}
+    axes = {**{form.words(name): span for name, span in each.knobs.items()}, last: ends}
     x = alt.X("at:Q", axis=None, scale=alt.Scale(domain=[0, 1], nice=False, padding=16))
     room = room_for(axes)
     names = alt.Axis(ticks=False, domain=False, minExtent=room, maxExtent=room, labelLimit=room)
@@ -35,7 +37,7 @@ def coordinates(workload: Workload, each: Tuning) -> Figure:
     colour = colours(workload.methods)[each.method.name]
     rules = [{"axis": name, "at": 0, "end": 1} for name in axes]
     chosen = [trial for trial in each.trials if trial.chosen]
-    others = [trial for trial in best_of(each.trials) if not trial.chosen]
+    others = [trial for trial in best_of(each.trials, metric.sign) if not trial.chosen]
     layers = [
         chart(rules).mark_rule(color=MUTED[0], strokeWidth=1).encode(x=x, x2=alt.X2("end:Q"), y=y),
         *lines(each, others, axes, x, y, colour),
@@ -46,7 +48,7 @@ def coordinates(workload: Workload, each: Tuning) -> Figure:
             best.mark_line(color=colour, strokeWidth=4).encode(x=x, y=y, order=alt.Order("order:Q")),
             best.mark_point(color=colour, filled=True, size=90, opacity=1, stroke=PAPER[0]).encode(x=x, y=y),
         ]
-    layers += [layer for align, group in aligned(axes).items() for layer in labels(align, chart(group), x, y)]
+    layers += [layer for align, group in aligned(axes, metric).items() for layer in labels(align, chart(group), x, y)]
     return render(
         f"{workload.name}-trials-{each.method.name}",
         f"Trials of {form.title(each.method.name)}",
@@ -65,15 +67,15 @@ def remarks(each: Tuning) -> str:
     return best + dashed + ranges
 
 
-def best_of(trials: list[Trial]) -> list[Trial]:
-    """As many as are drawn, those without a value last; in their order."""
-    ranked = sorted(trials, key=lambda trial: -math.inf if trial.value is None else trial.value, reverse=True)
+def best_of(trials: list[Trial], sign: int) -> list[Trial]:
+    """As many as are drawn, those without a value last; in their order. By the metric's sign more is better."""
+    ranked = sorted(trials, key=lambda trial: -math.inf if trial.value is None else sign * trial.value, reverse=True)
     return sorted(ranked[:LINES], key=lambda trial: trial.place)
 
 
 def lines(each: Tuning, trials: list[Trial], axes: dict[str, KnobRange], x: Any, y: Any, colour: str) -> Iterator[Any]:
     """A thin line for each trial that was not chosen; dashed where its value does not count."""
-    ranked = sorted(each.completed, key=lambda trial: trial.value or 0)
+    ranked = sorted(each.completed, key=lambda trial: each.method.metric.sign * (trial.value or 0))
     rank = {trial.place: i for i, trial in enumerate(ranked)}
     for dash, counts in (([1, 0], True), (DASHED, False)):
         rows = [
@@ -102,11 +104,12 @@ def through(trial: Trial, axes: dict[str, KnobRange], opacity: float) -> list[di
     ]
 
 
-def aligned(axes: dict[str, KnobRange]) -> dict[str, list[dict[str, Any]]]:
+def aligned(axes: dict[str, KnobRange], metric: Metric) -> dict[str, list[dict[str, Any]]]:
     """The axes' labels by how they are set, so that those at the ends stay within."""
     found: dict[str, list[dict[str, Any]]] = {}
+    *_, last = axes
     for name, span in axes.items():
-        for at, text in ticks(span, ".1f" if name == ACCURACY else ".3g"):
+        for at, text in ticks(span, ".1f" if name == last and metric.is_accuracy else ".3g"):
             align = "left" if at == 0 else "right" if at == 1 else "center"
             found.setdefault(align, []).append({"axis": name, "at": at, "text": text})
     return found

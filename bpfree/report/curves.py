@@ -9,6 +9,7 @@ import altair as alt
 from bpfree.records import Evaluation, Record
 from bpfree.report import form
 from bpfree.report.drawing import HEIGHT, WIDTH, Figure, chart_data, layered, render, scale
+from bpfree.report.metric import Metric
 from bpfree.report.quantities import joules_of
 from bpfree.report.summary import Method, Workload
 
@@ -19,7 +20,7 @@ SEEDS_DRAWN = 8
 
 Axis = Callable[[Record, Evaluation], float | None]
 Curve = dict[int, tuple[float, float]]
-"""For each epoch: where it lies along the axis, and the validation metric in per cent."""
+"""For each epoch: where it lies along the axis, and the validation metric in its unit."""
 
 
 def curves_by_epoch(workload: Workload) -> Figure | None:
@@ -27,8 +28,8 @@ def curves_by_epoch(workload: Workload) -> Figure | None:
     return curves(
         workload, "curves-by-epoch", "Learning curves by epoch",
         f"Thin lines are seeds (at most {SEEDS_DRAWN} a method), the thick one is the mean of all at each epoch that "
-        "every seed reached. A method that trains block by block starts anew with each block; the lowest twentieth of "
-        "the values is cut off.",
+        "every seed reached. A method that trains block by block starts anew with each block; the "
+        f"{workload.metric.worst} twentieth of the values is cut off.",
         lambda _, e: e.epoch,
         alt.X("x:Q", title="passes over the training set", axis=alt.Axis(tickMinStep=1, format="d")),
     )  # fmt: skip
@@ -56,13 +57,13 @@ def curves_by_joules(workload: Workload) -> Figure | None:
 
 
 def curves(workload: Workload, name: str, title: str, caption: str, x: Axis, axis: Any) -> Figure | None:
-    """Validation accuracy along some axis."""
-    methods = [m for m in workload.methods if m.accuracy]
+    """The validation metric along some axis."""
+    methods = [m for m in workload.methods if m.test_metric]
     seeds, means = rows_of(methods, x)
     if not seeds:
         return None
-    low = sorted(row["accuracy"] for row in seeds)[len(seeds) // 20]
-    y = alt.Y("accuracy:Q", title="validation accuracy in %", scale=alt.Scale(domainMin=max(0, low - 2), zero=False))
+    span = alt.Scale(**limit(sorted(row["value"] for row in seeds), workload.metric), zero=False)
+    y = alt.Y("value:Q", title=workload.metric.axis("validation"), scale=span)
     colour = scale(methods)
     thin = alt.Chart(chart_data(seeds)).mark_line(strokeWidth=1, opacity=0.4, clip=True)
     thick = alt.Chart(chart_data(means)).mark_line(strokeWidth=2.5, clip=True)
@@ -75,11 +76,22 @@ def curves(workload: Workload, name: str, title: str, caption: str, x: Axis, axi
     return render(f"{workload.name}-{name}", title, caption, chart)
 
 
+def limit(values: Sequence[float], metric: Metric) -> dict[str, float]:
+    """Where the axis ends on its worse side, of values in their order: a bit beyond all but a twentieth of them."""
+    if metric.is_accuracy:
+        return {"domainMin": max(0, values[len(values) // 20] - 2)}
+    if metric.higher_is_better:
+        low = values[len(values) // 20]
+        return {"domainMin": low - 0.05 * (values[-1] - low)}
+    high = values[-1 - len(values) // 20]
+    return {"domainMax": high + 0.05 * (high - values[0])}
+
+
 def rows_of(methods: Sequence[Method], x: Axis) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """One row a point of every seed's curve, and of every method's mean curve."""
     seeds, means = [], []
     for m in methods:
-        runs = {r.id: found for r in m.completed if (found := curve(r, x))}
+        runs = {r.id: found for r in m.completed if (found := curve(r, x, m.metric.scale))}
         for run, points in list(runs.items())[:SEEDS_DRAWN]:
             seeds += rows(form.title(m.name), points, run)
         if runs:
@@ -87,9 +99,9 @@ def rows_of(methods: Sequence[Method], x: Axis) -> tuple[list[dict[str, Any]], l
     return seeds, means
 
 
-def curve(record: Record, x: Axis) -> Curve:
+def curve(record: Record, x: Axis, unit: float) -> Curve:
     """A run's curve; empty where nothing is known along this axis."""
-    return {e.epoch: (at, 100 * e.validation_metric) for e in record.history if (at := x(record, e)) is not None}
+    return {e.epoch: (at, unit * e.validation_metric) for e in record.history if (at := x(record, e)) is not None}
 
 
 def mean_curve(runs: Sequence[Curve]) -> Curve:
@@ -100,7 +112,7 @@ def mean_curve(runs: Sequence[Curve]) -> Curve:
 
 def rows(method: str, points: Curve, run: str = "mean") -> list[dict[str, Any]]:
     """A curve as rows of a chart's data, thinned."""
-    return [{"method": method, "run": run, "x": x, "accuracy": y} for x, y in thinned(list(points.values()))]
+    return [{"method": method, "run": run, "x": x, "value": y} for x, y in thinned(list(points.values()))]
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:

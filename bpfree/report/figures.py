@@ -13,7 +13,7 @@ from bpfree.report.curves import curves_by_epoch, curves_by_joules, curves_by_se
 from bpfree.report.decomposition import waterfall
 from bpfree.report.drawing import INK, PAPER, WIDTH, Figure, chart_data, render, room_for, scale
 from bpfree.report.energy_to_accuracy import energy_to_accuracy
-from bpfree.report.front import accuracy_energy
+from bpfree.report.front import metric_energy
 from bpfree.report.power_trace import power_trace
 from bpfree.report.quantities import total
 from bpfree.report.summary import Summary, Workload
@@ -42,7 +42,7 @@ def all_figures(
 def described(workload: Workload, summary: Summary, tuned: Sequence[Tuning]) -> Iterator[Figure]:
     """A workload's figures, in the order of the page; none that would compare unlike energies."""
     single: Sequence[Callable[[Workload], Figure | None]] = (
-        accuracy_energy, energy_to_accuracy, waterfall, curves_by_epoch, curves_by_seconds, curves_by_joules,
+        metric_energy, energy_to_accuracy, waterfall, curves_by_epoch, curves_by_seconds, curves_by_joules,
         losses_by_epoch, energy_by_phase, tuning_cost, lambda w: total_energy(w, summary.confidence),
     )  # fmt: skip
     without_energy = (curves_by_epoch, curves_by_seconds, losses_by_epoch)

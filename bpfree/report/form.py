@@ -78,6 +78,23 @@ def signed_bounds(low: float | None, high: float | None) -> str:
     return f"{signed(low, places)} to {signed(high, places)}"
 
 
+def gap(x: Comparison | Interval | None) -> tuple[str, str]:
+    """A difference in a figure's own unit, with its sign, and its interval."""
+    return (ABSENT, "") if x is None else (signed_digits(x.estimate), gap_bounds(x.low, x.high))
+
+
+def signed_digits(value: float) -> str:
+    """A number with its sign."""
+    return ("+" if value > 0 else "") + digits(value)
+
+
+def gap_bounds(low: float | None, high: float | None) -> str:
+    """An interval of differences in a figure's own unit."""
+    if low is None or high is None:
+        return bounds(low, high)
+    return f"{signed_digits(low)} to {signed_digits(high)}"
+
+
 def times(c: Comparison | None) -> tuple[str, str]:
     """A ratio with its interval."""
     if c is None:

@@ -1,4 +1,4 @@
-"""The front of accuracy and energy: which methods no other beats in both, by their estimates."""
+"""The front of the metric and energy: which methods no other beats in both, by their estimates."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ import altair as alt
 
 from bpfree.report import form
 from bpfree.report.drawing import HEIGHT, MUTED, PAPER, WIDTH, Figure, chart_data, layered, render, scale
-from bpfree.report.quantities import accuracy_of, joules_of
+from bpfree.report.metric import Metric
+from bpfree.report.quantities import joules_of, test_metric_of
 from bpfree.report.summary import Method, Workload
 
 DECADE = 10.0
@@ -19,25 +20,28 @@ MANY = 1000.0
 """The same from which a logarithmic axis has no ticks between powers of ten."""
 
 
-def accuracy_energy(workload: Workload) -> Figure | None:
-    """Test accuracy against joules of training: seeds as dots, means with intervals, the front as a step line."""
-    methods = [m for m in workload.methods if m.accuracy and m.joules]
+def metric_energy(workload: Workload) -> Figure | None:
+    """The test metric against joules of training: seeds as dots, means with intervals, the front as a step line."""
+    methods = [m for m in workload.methods if m.test_metric and m.joules]
+    metric = workload.metric
     if not methods:
         return None
     dots: list[dict[str, Any]] = [
-        {"method": form.title(m.name), "joules": joules, "accuracy": 100 * accuracy}
+        {"method": form.title(m.name), "joules": joules, "value": metric.scale * value}
         for m in methods
         for r in m.completed[:DOTS]
-        if (joules := joules_of(r)) and (accuracy := accuracy_of(r)) is not None
+        if (joules := joules_of(r)) and (value := test_metric_of(r)) is not None
     ]
     means = [mean_row(m) for m in methods]
     x, floor = energy_axis("joules", [row["joules"] for row in dots], f"training energy in J ({workload.quality})")
     for row in means:  # a wide interval may reach below what an energy can be, or the axis can show
         row["left"] = max(row["left"], floor)
-    y = alt.Y("accuracy:Q", title="test accuracy in %", scale=alt.Scale(zero=False, padding=12))
+    y = alt.Y("value:Q", title=metric.axis("test"), scale=alt.Scale(zero=False, padding=12))
     colour = scale(methods)
     seeds = alt.Chart(chart_data(dots)).mark_circle(size=28, opacity=0.45).encode(x=x, y=y, color=colour)
-    steps = alt.Chart(chart_data(front(means))).mark_line(interpolate="step-after", color=MUTED[0], strokeWidth=1)
+    steps = alt.Chart(chart_data(front(means, metric))).mark_line(
+        interpolate="step-after", color=MUTED[0], strokeWidth=1
+    )
     base = alt.Chart(chart_data(means))
     point = base.mark_point(size=130, filled=True, opacity=1, stroke=PAPER[0], strokeWidth=1.5)
     chart = layered(
@@ -49,11 +53,12 @@ def accuracy_energy(workload: Workload) -> Figure | None:
         width=WIDTH,
         height=HEIGHT,
     )
+    up = "Up" if metric.higher_is_better else "Down"
     return render(
-        f"{workload.name}-accuracy-energy",
-        "Accuracy against energy",
-        f"Up and to the left is better. Small dots are seeds (at most {DOTS} a method); large ones the means of all, "
-        "with the interval of each mean. "
+        f"{workload.name}-{metric.slug}-energy",
+        f"{metric.words.capitalize()} against energy",
+        f"{up} and to the left is better. Small dots are seeds (at most {DOTS} "
+        "a method); large ones the means of all, with the interval of each mean. "
         "Grey steps join the methods that no other beats in both by its estimate; to be beaten by estimates alone is "
         "no claim.",
         chart,
@@ -77,20 +82,20 @@ def ticks(low: float, high: float) -> list[float]:
     return [value for power in powers for step in steps if low <= (value := step * 10.0**power) <= high]
 
 
-def front(means: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The methods that no other beats: more accurate than all that took no more energy; in the order of energy."""
+def front(means: Sequence[dict[str, Any]], metric: Metric) -> list[dict[str, Any]]:
+    """The methods that no other beats: better than all that took no more energy; in the order of energy."""
     kept: list[dict[str, Any]] = []
-    for row in sorted(means, key=lambda row: (row["joules"], -row["accuracy"])):
-        if not kept or row["accuracy"] > kept[-1]["accuracy"]:
-            kept.append({name: row[name] for name in ("method", "joules", "accuracy")})
+    for row in sorted(means, key=lambda row: (row["joules"], -metric.sign * row["value"])):
+        if not kept or metric.sign * row["value"] > metric.sign * kept[-1]["value"]:
+            kept.append({name: row[name] for name in ("method", "joules", "value")})
     return kept
 
 
 def mean_row(m: Method) -> dict[str, Any]:
     """A method's mean and the ends of its intervals; a single seed has none."""
-    assert m.accuracy
+    assert m.test_metric
     assert m.joules
-    a, j = m.accuracy, m.joules
+    t, j, unit = m.test_metric, m.joules, m.metric.scale
 
     def end(value: float | None, estimate: float) -> float:
         return estimate if value is None else value
@@ -98,9 +103,9 @@ def mean_row(m: Method) -> dict[str, Any]:
     return {
         "method": form.title(m.name),
         "joules": j.estimate,
-        "accuracy": 100 * a.estimate,
-        "low": 100 * end(a.low, a.estimate),
-        "high": 100 * end(a.high, a.estimate),
+        "value": unit * t.estimate,
+        "low": unit * end(t.low, t.estimate),
+        "high": unit * end(t.high, t.estimate),
         "left": end(j.low, j.estimate),
         "right": end(j.high, j.estimate),
     }

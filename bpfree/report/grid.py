@@ -1,4 +1,4 @@
-"""Algorithm by optimizer: the accuracies of a study that crosses several of both, and what each cost."""
+"""Algorithm by optimizer: the metric in a study that crosses several of both, and what each cost."""
 
 from typing import Any
 
@@ -18,13 +18,14 @@ def grid(workload: Workload) -> dict[str, Any] | None:
 
 
 def cell(method: Method | None, table: dict[tuple[str, str], Method]) -> dict[str, Any]:
-    """Accuracy with its interval, what became of runs that did not complete, and whether it is the row's best."""
+    """The metric with its interval, what became of runs that did not complete, and whether it is the row's best."""
     if method is None:
-        return {"accuracy": (form.ABSENT, ""), "note": "", "best": False}
-    row = [m.accuracy.estimate for (label, _), m in table.items() if label == method.label and m.accuracy]
+        return {"metric": (form.ABSENT, ""), "note": "", "best": False}
+    sign = method.metric.sign
+    row = [sign * m.test_metric.estimate for (label, _), m in table.items() if label == method.label and m.test_metric]
     lost = len(method.records) - len(method.completed)
     return {
-        "accuracy": form.accuracy(method.accuracy),
+        "metric": method.metric.interval(method.test_metric),
         "note": f"{lost} of {len(method.records)} runs did not complete" if lost else "",
-        "best": method.accuracy is not None and method.accuracy.estimate == max(row),
+        "best": method.test_metric is not None and sign * method.test_metric.estimate == max(row),
     }

@@ -2,7 +2,7 @@
 
 import gc
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from itertools import chain
@@ -33,10 +33,11 @@ from bpfree.report import (
     tuning_figures,
     why,
 )
+from bpfree.report.metric import ACCURACY, Metric
 from bpfree.report.summary import Method, Summary, Workload, energy_quality, imported, summarise
 from bpfree.report.trials import Tuning, tunings
 from bpfree.results import ResultsFolder
-from bpfree.statistics import SIGN_FLIP_SEEDS, Comparison, equivalence
+from bpfree.statistics import SIGN_FLIP_SEEDS, Comparison
 
 
 @contextmanager
@@ -93,6 +94,8 @@ def by_part(group: Sequence[drawing.Figure]) -> dict[str, list[drawing.Figure]]:
 def contents(summary: Summary, tuned: list[list[Tuning]]) -> dict[str, Any]:
     """All that the page says beside its figures."""
     series = {form.title(m.name): v for w in summary.workloads for m, v in zip(w.methods, variables(w), strict=True)}
+    metrics = {workload.name: workload.metric for workload in summary.workloads}
+    only = metrics[summary.workloads[0].name] if len(set(metrics.values())) == 1 else None
     return {
         "title": summary.study["name"],
         "description": summary.study.get("description"),
@@ -104,9 +107,11 @@ def contents(summary: Summary, tuned: list[list[Tuning]]) -> dict[str, Any]:
         "confidence": form.level(summary.confidence),
         "sign_flip_seeds": SIGN_FLIP_SEEDS,
         "over_workloads": over_workloads.rows(summary),
+        "other_metrics": ", ".join(name for name, metric in metrics.items() if not metric.is_accuracy),
         "margin": summary.margin,
         "sections": [section(summary, *each) for each in zip(summary.workloads, tuned, strict=True)],
-        "runs": [run_row(record) for record in sorted(summary.records, key=provenance.order)],
+        "runs": [run_row(record, metrics) for record in sorted(summary.records, key=provenance.order)],
+        "metric": only.heading(f"test {only.words}") if only else "test metric, accuracies in %",
         "meters": provenance.meters(summary.records),
         "devices": devices.rows(summary),
         "protocol": protocol.sentences(summary),
@@ -148,9 +153,10 @@ def section(summary: Summary, workload: Workload, tuned: list[Tuning]) -> dict[s
         "factors": [decomposition.factor_row(m, workload) for m in workload.methods if m.completed],
         "grid": grid.grid(workload),
         "tuning": [own_quality(m, workload) | tuning_row(m) for m in workload.methods if m.tuned],
-        "target": None if workload.target is None else form.percent(workload.target.value),
+        "metric": workload.metric,
+        "target": None if workload.target is None else workload.metric.with_unit(workload.target.value),
         "reaching": reaching.rows(workload, summary.confidence, per_joule),
-        "levels": energy_to_accuracy.levels(workload),
+        "levels": [energy_to_accuracy.text(level, workload.metric) for level in energy_to_accuracy.levels(workload)],
         "to_levels": energy_to_accuracy.rows(workload, summary.confidence, per_joule),
         "why": why.section(workload, summary.confidence),
         "ledger": [own_quality(m, workload) | ledger_row(m) for m in workload.methods],
@@ -168,8 +174,8 @@ def result_row(m: Method, per_joule: float, per_gram: float) -> dict[str, Any]:
     return {
         "name": form.title(m.name),
         "runs": f"{len(m.completed)} of {len(m.records)}",
-        "accuracy": form.accuracy(m.accuracy),
-        "difference": form.points(m.accuracy_difference),
+        "metric": m.metric.interval(m.test_metric),
+        "difference": m.metric.difference(m.metric_difference),
         "joules": form.interval(m.joules, per_joule),
         "net": form.interval(m.joules_net, per_joule, signed=True),
         "energy_ratio": form.times(m.energy_ratio),
@@ -183,7 +189,7 @@ def result_row(m: Method, per_joule: float, per_gram: float) -> dict[str, Any]:
 def comparison_rows(m: Method, margin: float | None) -> list[dict[str, str]]:
     """A method's members of the family that Holm's procedure holds to the study's level together."""
     members = (
-        ("test accuracy, points", m.accuracy_difference, form.points),
+        (m.metric.difference_heading(f"test {m.metric.words}"), m.metric_difference, m.metric.difference),
         ("energy ratio", m.energy_ratio, form.times),
     )
     return [
@@ -195,7 +201,7 @@ def comparison_rows(m: Method, margin: float | None) -> list[dict[str, str]]:
             "level": form.level(c.confidence),
             "pairs": str(c.n) if c.n_baseline is None else f"{c.n} and {c.n_baseline}",
             "verdict": c.verdict,
-            "equivalence": equivalence_text(c, margin),
+            "equivalence": equivalence_text(m, c, margin),
             "p": ""
             if c.sign_flip_p is None
             else f"{form.digits(c.sign_flip_p, 2)} (floor {form.digits(c.sign_flip_floor, 2)})",
@@ -205,12 +211,12 @@ def comparison_rows(m: Method, margin: float | None) -> list[dict[str, str]]:
     ]
 
 
-def equivalence_text(c: Comparison, margin: float | None) -> str:
-    """The outcome of the two one-sided tests, and the interval that decides it."""
-    found = None if margin is None else equivalence(c, margin)
+def equivalence_text(m: Method, c: Comparison, margin: float | None) -> str:
+    """The outcome of the two one-sided tests, and the interval that decides it; of the metric alone."""
+    found = m.equivalence(margin) if c is m.metric_difference else None
     if found is None or found.low is None or found.high is None:
         return form.ABSENT
-    interval = form.signed_bounds(found.low, found.high)
+    interval = m.metric.difference_bounds(found.low, found.high)
     return f"{'shown' if found.shown else 'not shown'} ({interval})"
 
 
@@ -230,7 +236,7 @@ def tuning_row(m: Method) -> dict[str, Any]:
         "epochs": f"{t.epochs}",
         "seconds": form.seconds(t.seconds) if t.trials else form.ABSENT,
         "joules": form.energy(break_even.tuning_joules(m)),
-        "best": form.percent(t.best_value if m.accuracy else None),
+        "best": m.metric.value(t.best_value if m.test_metric else None),
         "hyperparameters": tuned,
     }
 
@@ -278,16 +284,16 @@ def limit(record: Record) -> str:
     return str(training.max_epochs) if training.epochs_per_stage is None else f"{training.epochs_per_stage} a stage"
 
 
-def run_row(record: Record) -> dict[str, str]:
-    """A run's line."""
-    cost = record.cost
+def run_row(record: Record, metrics: Mapping[str, Metric]) -> dict[str, str]:
+    """A run's line; the metrics are those of the workloads."""
+    cost, metric = record.cost, metrics.get(record.spec.workload, ACCURACY)
     return {
         "workload": record.spec.workload,
         "name": form.title(record.spec.method),
         "optimizer": record.spec.optimizer,
         "seed": str(record.spec.seed),
         "status": record.status,
-        "accuracy": form.percent(record.metrics.test_accuracy),
+        "metric": metric.value(quantities.test_metric_of(record)),
         "epochs": str(cost.epochs) if cost else form.ABSENT,
         "seconds": form.number(cost.train_seconds) if cost else form.ABSENT,
         "joules": form.number(cost.train_joules) if cost else form.ABSENT,

@@ -7,8 +7,14 @@ from bpfree.targets import Target
 
 
 def accuracy_of(record: Record) -> float | None:
-    """Test accuracy; None where the workload's metric is another, of which this page says nothing."""
+    """Test accuracy; None where the workload's metric is another."""
     return record.metrics.test_accuracy
+
+
+def test_metric_of(record: Record) -> float | None:
+    """The workload's metric on the test set; None where an older record does not say what it is."""
+    other = record.metrics.metric not in (None, "accuracy")
+    return record.metrics.test_metric if other else record.metrics.test_accuracy
 
 
 def joules_of(record: Record) -> float | None:
@@ -97,11 +103,11 @@ def own_evaluations(record: Record) -> Iterator[Evaluation]:
     return (e for e in record.history if e.stage in own)
 
 
-def climb(record: Record) -> list[Evaluation]:
-    """Those that were better than all before them."""
+def climb(record: Record, sign: int) -> list[Evaluation]:
+    """Those that were better than all before them; `sign` is that of the metric, by which more is better."""
     found: list[Evaluation] = []
     for evaluation in own_evaluations(record):
-        if not found or evaluation.validation_metric > found[-1].validation_metric:
+        if not found or sign * evaluation.validation_metric > sign * found[-1].validation_metric:
             found.append(evaluation)
     return found
 

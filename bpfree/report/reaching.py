@@ -79,7 +79,9 @@ def sentence(workload: Workload) -> str | None:
     ]
     every = [name for name, k, n in counts if k == n]
     some = [f"{name} in {k} of {n} runs" for name, k, n in counts if k < n]
-    text = f"The target on {workload.name}, {form.percent(workload.target.value)} % in validation, is reached "
+    text = (
+        f"The target on {workload.name}, {workload.metric.with_unit(workload.target.value)} in validation, is reached "
+    )
     if not some:
         return f"{text}by every run of every method."
     if not every:

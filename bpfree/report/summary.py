@@ -9,8 +9,8 @@ from typing import Any
 from bpfree.errors import WorldError
 from bpfree.records import Evaluation, Record, TrainingSettings, TunedCell, cell_name
 from bpfree.report import kept_study
+from bpfree.report.metric import ACCURACY, Metric, metric_of
 from bpfree.report.quantities import (
-    accuracy_of,
     arrival,
     climb,
     co2e_grams_of,
@@ -20,14 +20,17 @@ from bpfree.report.quantities import (
     seconds_of,
     seconds_per_step,
     steps_of,
+    test_metric_of,
     watts_of,
 )
 from bpfree.results import ResultsFolder
 from bpfree.statistics import (
     Comparison,
+    Equivalence,
     Interval,
     by_seed,
     difference,
+    equivalence,
     holm_levels,
     mean_interval,
     ratio,
@@ -48,9 +51,11 @@ class Method:
     records: list[Record]
     """Of all final runs, whatever their status."""
     tuned: TunedCell | None
+    metric: Metric = ACCURACY
+    """The workload's."""
     reference: "Method | None" = None
     """The baseline algorithm with the same optimizer; None for itself."""
-    accuracy: Interval | None = None
+    test_metric: Interval | None = None
     joules: Interval | None = None
     seconds: Interval | None = None
     epochs: Interval | None = None
@@ -63,7 +68,7 @@ class Method:
     co2e_grams: Interval | None = None
     patience_share: float | None = None
     """Share of epochs after each stage's best one."""
-    accuracy_difference: Comparison | None = None
+    metric_difference: Comparison | None = None
     energy_ratio: Comparison | None = None
     censored: str = ""
     """Why its energy is not compared, if it is not."""
@@ -78,7 +83,24 @@ class Method:
     @cached_property
     def climbs(self) -> list[tuple[Record, list[Evaluation]]]:
         """The completed runs, each with the evaluations that were better than all before: looked up for many levels."""
-        return [(record, climb(record)) for record in self.completed]
+        return [(record, climb(record, self.metric.sign)) for record in self.completed]
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """The test metric, where that is accuracy."""
+        return self.test_metric if self.metric.is_accuracy else None
+
+    @property
+    def accuracy_difference(self) -> Comparison | None:
+        """The difference of the metric, where that is accuracy."""
+        return self.metric_difference if self.metric.is_accuracy else None
+
+    def equivalence(self, margin: float | None) -> Equivalence | None:
+        """Whether its metric is the baseline's within a margin: of accuracy, or else a share of the baseline's mean."""
+        if margin is None or self.reference is None or self.reference.test_metric is None:
+            return None
+        unit = 1.0 if self.metric.is_accuracy else abs(self.reference.test_metric.estimate)
+        return equivalence(self.metric_difference, margin * unit)
 
     @property
     def tests(self) -> tuple[Callable[..., Comparison | None], Callable[..., Comparison | None]]:
@@ -105,6 +127,7 @@ class Workload:
     baseline: Method | None
     quality: str
     """Of the energy figures: measured, modelled, mixed or absent."""
+    metric: Metric = ACCURACY
     note: str = ""
     """Why energies are not compared, if they are not."""
     target: Target | None = None
@@ -228,16 +251,17 @@ def summarise_workload(
 ) -> Workload:
     """The methods of one workload, in the study's order."""
     forms = kept_study.forms_of(study, name)
+    metric = metric_of(record for record in finals if record.spec.workload == name)
     labels = [label for label, _ in forms]
     methods = []
     for label, optimizer in forms:
         cell = cell_name(name, label, optimizer)
         here = [record for record in finals if record.spec.cell == cell]
         title = label if labels.count(label) == 1 else f"{label}, {optimizer}"
-        method = Method(title, label, optimizer, here, cells.get(cell))
+        method = Method(title, label, optimizer, here, cells.get(cell), metric)
         fill(method, confidence)
         methods.append(method)
-    workload = Workload(name, methods, None, energy_quality(methods), target=TARGETS.get(name))
+    workload = Workload(name, methods, None, energy_quality(methods), metric, target=TARGETS.get(name))
     if workload.quality == "mixed":
         workload.note = "some energies are measured and some modelled, and a ratio of the two would mean nothing"
     for method in methods:
@@ -263,7 +287,7 @@ def fill(method: Method, confidence: float) -> None:
         values = list(method.values(figure).values())
         return mean_interval(values, confidence) if values else None
 
-    method.accuracy = interval(accuracy_of)
+    method.test_metric = interval(test_metric_of)
     method.joules = interval(joules_of) if energy_quality([method]) != "mixed" else None
     method.seconds = interval(seconds_of)
     method.epochs = interval(lambda r: r.cost.epochs if r.cost else None)
@@ -305,7 +329,7 @@ def compare(method: Method, quality: str, confidence: float) -> None:
         assert method.reference is not None
         return kind(method.values(figure), method.reference.values(figure), confidence)
 
-    method.accuracy_difference = against(accuracy_of, difference_of)
+    method.metric_difference = against(test_metric_of, difference_of)
     if method.censored:
         return
     compared = quality in ("measured", "modelled")
@@ -327,14 +351,15 @@ def compare(method: Method, quality: str, confidence: float) -> None:
 
 def adjust(methods: Sequence[Method], confidence: float) -> None:
     """Set the intervals of the family (methods against the baseline, in metric and energy) to Holm's levels."""
-    family = [c for m in methods for c in (m.accuracy_difference, m.energy_ratio) if c]
+    family = [c for m in methods for c in (m.metric_difference, m.energy_ratio) if c]
     levels = iter(holm_levels([comparison.p for comparison in family], confidence))
     for method in methods:
         ours, theirs = method, method.reference
         difference_of, ratio_of = method.tests
-        if theirs and method.accuracy_difference:
+        if theirs and method.metric_difference:
             level = next(levels)
-            method.accuracy_difference = difference_of(ours.values(accuracy_of), theirs.values(accuracy_of), level)
+            values = ours.values(test_metric_of), theirs.values(test_metric_of)
+            method.metric_difference = difference_of(*values, level)
         if theirs and method.energy_ratio:
             level = next(levels)
             method.energy_ratio = ratio_of(ours.values(joules_of), theirs.values(joules_of), level)

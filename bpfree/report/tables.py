@@ -64,8 +64,8 @@ def table(summary: Summary, workload: Workload) -> Table:
     unit, per_joule = form.energy_unit(m.joules.estimate for m in methods if m.joules)
     heading = [
         ("method", "runs"),
-        ("test accuracy", "%"),
-        ("difference", "points"),
+        (f"test {workload.metric.words}", workload.metric.unit),
+        ("difference", workload.metric.difference_unit),
         (f"{workload.quality} energy", unit) if one_quality else ("energy", ""),
         ("energy ratio", ""),
         ("time", "s"),
@@ -79,8 +79,8 @@ def row(m: Method, per_joule: float | None) -> list[Pair]:
     """A method's values, each with its interval."""
     return [
         (form.title(m.name), f"{len(m.completed)} of {len(m.records)}"),
-        form.accuracy(m.accuracy),
-        form.points(m.accuracy_difference),
+        m.metric.interval(m.test_metric),
+        m.metric.difference(m.metric_difference),
         form.interval(m.joules, per_joule) if per_joule else (form.ABSENT, ""),
         form.times(m.energy_ratio),
         form.interval(m.seconds),

@@ -7,6 +7,7 @@ from typing import Any
 
 from bpfree.records import KnobRange, Record
 from bpfree.report.form import words
+from bpfree.report.metric import Metric
 from bpfree.report.summary import Method, Workload
 
 LOG_FROM = 3
@@ -21,7 +22,7 @@ class Trial:
     """Counted from 1."""
     knobs: dict[str, Any]
     value: float | None
-    """Validation accuracy in per cent; None where the run yielded none."""
+    """The validation metric in its unit; None where the run yielded none."""
     ending: str
     """A record's status, or pruned."""
     chosen: bool
@@ -40,6 +41,10 @@ class Tuning:
     knobs: dict[str, KnobRange]
     trials: list[Trial]
 
+    def goodness(self, trial: Trial) -> float | None:
+        """A trial's value, turned so that more is better."""
+        return None if trial.value is None else self.method.metric.sign * trial.value
+
     @property
     def completed(self) -> list[Trial]:
         """The trials whose values count."""
@@ -50,10 +55,15 @@ class Tuning:
         """Of the completed trials, in their order."""
         return [trial.value for trial in self.completed if trial.value is not None]
 
+    @property
+    def goodnesses(self) -> list[float]:
+        """The same, turned so that more is better."""
+        return [self.method.metric.sign * value for value in self.values]
+
 
 def tunings(workload: Workload, trials: Mapping[str, Sequence[Record]]) -> list[Tuning]:
-    """Of every method that was tuned here; the page compares accuracies alone, in which higher is better."""
-    found = [tuning(m, trials) for m in workload.methods if m.tuned and m.accuracy]
+    """Of every method that was tuned here, where the metric is known."""
+    found = [tuning(m, trials) for m in workload.methods if m.tuned and m.test_metric]
     return [each for each in found if each.completed]
 
 
@@ -67,7 +77,7 @@ def tuning(m: Method, trials: Mapping[str, Sequence[Record]]) -> Tuning:
         Trial(
             place=i + 1,
             knobs={name: record.spec.hyperparameters[name] for name in knobs},
-            value=accuracy(record),
+            value=value_of(record, m.metric),
             ending="pruned" if any(text.startswith("pruned") for text in record.warnings) else record.status,
             chosen=record.trial == m.tuned.best_trial,
         )
@@ -76,10 +86,10 @@ def tuning(m: Method, trials: Mapping[str, Sequence[Record]]) -> Tuning:
     return Tuning(m, knobs, found)
 
 
-def accuracy(record: Record) -> float | None:
-    """In per cent; what a diverged or failed run left behind is none."""
+def value_of(record: Record, metric: Metric) -> float | None:
+    """In the metric's unit; what a diverged or failed run left behind is none."""
     value = record.metrics.validation_metric if record.status == "completed" else None
-    return None if value is None else 100 * value
+    return None if value is None else metric.scale * value
 
 
 def tried(records: Sequence[Record]) -> dict[str, KnobRange]:

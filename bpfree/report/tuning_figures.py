@@ -32,17 +32,18 @@ def of_trials(workload: Workload, found: Sequence[Tuning]) -> list[Figure]:
 
 
 def history(workload: Workload, found: Sequence[Tuning]) -> Figure:
-    """Validation accuracy of each trial and the best so far, a panel a method, on the same axes."""
-    foot = min(map(foot_of, found))
-    top = max(max(each.values) for each in found)
-    span = (foot - 0.12 * (top - foot or 1), top + 0.06 * (top - foot or 1))
+    """Validation metric of each trial and the best so far, a panel a method, on the same axes."""
+    metric, foot = workload.metric, min(map(foot_of, found))
+    top = max(max(each.goodnesses) for each in found)
+    room = top - foot or 0.01 * abs(top) or 1
+    span = (foot - 0.12 * room, top + 0.06 * room)
     last = max(len(each.trials) for each in found)
     parts = [panel(each, span, last, workload) for each in found]
     return render(
         f"{workload.name}-tuning-history",
         "How tuning went",
-        "Validation accuracy in % of each trial, by its number; the first has the defaults. The line is the best so "
-        f"far, the ring the chosen trial.{thinned(last)}{marked(found, span[0])}",
+        f"{metric.axis('validation').capitalize()} of each trial, by its number; the first has the defaults. The line "
+        f"is the best so far, the ring the chosen trial.{thinned(last)}{marked(found, span[0])}",
         {"concat": parts, "columns": PANELS_ACROSS, "spacing": {"row": 14, "column": 20}},
         part="tuning",
     )
@@ -54,33 +55,36 @@ def thinned(last: int) -> str:
 
 
 def marked(found: Sequence[Tuning], foot: float) -> str:
-    """What the marks say that occur."""
+    """What the marks say that occur; the worst values are at the foot of the axis, or at the head of a loss's."""
     trials = [trial for each in found for trial in each.trials]
+    goodnesses = [each.goodness(trial) for each in found for trial in each.trials]
+    end, beyond = ("foot", "below") if found[0].method.metric.higher_is_better else ("head", "above")
     texts = {
         "Hollow triangles were pruned.": any(t.ending == "pruned" for t in trials),
-        "Crosses at the foot diverged or failed.": any(t.value is None for t in trials),
-        "Triangles at the foot lie below the axis.": any(t.value is not None and t.value < foot for t in trials),
+        f"Crosses at the {end} diverged or failed.": None in goodnesses,
+        f"Triangles at the {end} lie {beyond} the axis.": any(g is not None and g < foot for g in goodnesses),
     }
     return "".join(f" {text}" for text, occurs in texts.items() if occurs)
 
 
 def foot_of(each: Tuning) -> float:
     """From where a method's trials are told apart: three quarters of them, and all of the line."""
-    return min(sorted(each.values)[len(each.values) // 4], each.values[0])
+    return min(sorted(each.goodnesses)[len(each.values) // 4], each.goodnesses[0])
 
 
 def panel(each: Tuning, span: tuple[float, float], last: int, workload: Workload) -> Any:
     """One method's history."""
-    foot = span[0] + 0.05 * (span[1] - span[0])
+    foot, sign = span[0] + 0.05 * (span[1] - span[0]), workload.metric.sign
     x = alt.X("trial:Q", title=None, scale=alt.Scale(domain=[0.5, last + 0.5], nice=False))
     x = x.axis(tickMinStep=1, tickCount=5, format="d", grid=False)
-    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=span, nice=False), axis=alt.Axis(tickCount=4))
+    ends = alt.Scale(domain=sorted(sign * goodness for goodness in span), nice=False)
+    y = alt.Y("value:Q", title=None, scale=ends, axis=alt.Axis(tickCount=4))
     colour = scale(workload.methods).legend(None)
     best = alt.Chart(chart_data(best_so_far(each, last))).mark_line(interpolate="step-after", strokeWidth=2)
     layers = [best.encode(x=x, y=y, color=colour)]
     drawn = evenly(each.trials, MARKS_DRAWN)
     for kind, mark in MARKS.items():
-        rows = [mark_row(each, trial, foot) for trial in drawn if kind_of(trial, span[0]) == kind]
+        rows = [mark_row(each, trial, foot) for trial in drawn if kind_of(each, trial, span[0]) == kind]
         if rows:
             layers.append(alt.Chart(chart_data(rows)).mark_point(**mark).encode(x=x, y=y, color=colour))
     chosen = [mark_row(each, trial, foot) for trial in each.trials if trial.chosen]
@@ -92,29 +96,32 @@ def panel(each: Tuning, span: tuple[float, float], last: int, workload: Workload
 MARKS: dict[str, dict[str, Any]] = {
     "completed": {"size": 42, "filled": True, "opacity": 0.7},
     "pruned": {"size": 50, "shape": "triangle-up", "filled": False, "strokeWidth": 1.5},
-    "below": {"size": 50, "shape": "triangle-down", "filled": True, "opacity": 0.7},
+    "beyond": {"size": 50, "shape": "triangle-down", "filled": True, "opacity": 0.7},
     "without a value": {"size": 45, "shape": CROSS, "strokeWidth": 2},
 }
 
 
-def kind_of(trial: Trial, lowest: float) -> str:
+def kind_of(each: Tuning, trial: Trial, foot: float) -> str:
     """How a trial is marked."""
-    if trial.value is None:
+    goodness = each.goodness(trial)
+    if goodness is None:
         return "without a value"
-    if trial.value < lowest:
-        return "below"
+    if goodness < foot:
+        return "beyond"
     return "completed" if trial.counts else "pruned"
 
 
 def mark_row(each: Tuning, trial: Trial, foot: float) -> dict[str, Any]:
-    """A trial's mark; what lies below the axis, or has no value, is at its foot."""
-    value = foot if trial.value is None else max(trial.value, foot)
-    return {"method": form.title(each.method.name), "trial": trial.place, "value": value}
+    """A trial's mark; what lies beyond the axis on its worse side, or has no value, is at that end."""
+    goodness = each.goodness(trial)
+    shown = foot if goodness is None else max(goodness, foot)
+    return {"method": form.title(each.method.name), "trial": trial.place, "value": each.method.metric.sign * shown}
 
 
 def best_so_far(each: Tuning, last: int) -> list[dict[str, Any]]:
     """The steps of the line, from the first completed trial to the end of the panel."""
-    name, bests = form.title(each.method.name), accumulate(each.values, max)
+    better = max if each.method.metric.higher_is_better else min
+    name, bests = form.title(each.method.name), accumulate(each.values, better)
     first: dict[float, int] = {}
     for trial, best in zip(each.completed, bests, strict=True):
         first.setdefault(best, trial.place)

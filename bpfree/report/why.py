@@ -152,22 +152,9 @@ def loss_row(m: Method, confidence: float) -> dict[str, Any]:
             f"{name}: {form.percent(value)}".replace(" ", "\u00a0") for name, value in stage_metrics(m)
         ),
         "blocks": ", ".join(map(form.percent, block_metrics(m))),
-        "difference": signed(c),
+        "difference": form.gap(c),
         "verdict": verdict(m, c),
     }
-
-
-def signed(c: Comparison | None) -> tuple[str, str]:
-    """A difference of losses with signs, and its interval."""
-    if c is None:
-        return form.ABSENT, ""
-
-    def text(value: float) -> str:
-        return ("+" if value > 0 else "") + form.digits(value)
-
-    if c.low is None or c.high is None:
-        return text(c.estimate), form.bounds(None, None)
-    return text(c.estimate), f"{text(c.low)} to {text(c.high)}"
 
 
 def cost_rows(workload: Workload) -> list[dict[str, str]]:
@@ -198,7 +185,7 @@ def sentences(workload: Workload, confidence: float) -> list[str]:
         explained = m.completed and m.completed[0].spec.algorithm == EXPLAINED and m.values(lowest_loss)
         if explained and m.reference and m.reference.values(lowest_loss):
             c = comparison(m, confidence)
-            text, bounds = signed(c)
+            text, bounds = form.gap(c)
             claim = f"{form.title(m.name)} finds a more favourable minimum of the validation loss"
             figures = f"lowest loss against {form.title(m.reference.name)} {text}; {bounds}"
             found.append(

@@ -48,8 +48,11 @@ def reading(component: str, joules: float | None, quality: str) -> Reading:
 class Builder:
     """A study with one workload; every run is drawn from its algorithm and seed alone."""
 
-    def __init__(self, path: Path, study: Study, component: str, quality: Callable[[str, int], str]) -> None:
+    def __init__(
+        self, path: Path, study: Study, component: str, quality: Callable[[str, int], str], error: str | None
+    ) -> None:
         self.folder, self.study, self.component, self.quality = ResultsFolder(path), study, component, quality
+        self.error = error
 
     def spec(self, algorithm: str, seed: int, role: str = "final", rate: float = 0.001) -> RunSpec:
         return RunSpec(
@@ -90,7 +93,7 @@ class Builder:
                 epoch=i + 1,
                 step=(i + 1) * STEPS_PER_EPOCH,
                 train_loss=1 / (i + 1),
-                validation_metric=accuracy - 0.2 / (i % EPOCHS + 1),
+                validation_metric=self.metric(accuracy - 0.2 / (i % EPOCHS + 1)),
                 validation_loss=0.2,
                 seconds=seconds * (i + 1) / epochs,
                 joules=None if joules is None else joules * (i + 1) / epochs,
@@ -99,7 +102,14 @@ class Builder:
         ]
         shares = {"setup": 0.05, "train": 0.95, "validate": 0.05, "test": 0.01}
         return {
-            "metrics": Metrics(test_metric=accuracy, test_accuracy=accuracy, test_loss=0.2, validation_metric=accuracy),
+            "metrics": Metrics(
+                metric=self.error or "accuracy",
+                higher_is_better=not self.error,
+                test_metric=self.metric(accuracy),
+                test_accuracy=None if self.error else accuracy,
+                test_loss=0.2,
+                validation_metric=self.metric(accuracy),
+            ),
             "stages": [
                 StageSummary(
                     name=f"block {i + 1}",
@@ -144,6 +154,10 @@ class Builder:
             "started": "2026-01-02T03:04:05+00:00",
         }
 
+    def metric(self, accuracy: float) -> float:
+        """An accuracy, or the error in its place."""
+        return 1 - accuracy if self.error else accuracy
+
     def write_tuning(self, algorithm: str) -> None:
         """Two trials and their outcome."""
         for k in range(2):
@@ -158,7 +172,7 @@ class Builder:
                 optimizer="adamw",
                 hyperparameters={"learning_rate": 0.001, "weight_decay": 0.0001},
                 best_trial=0,
-                best_value=0.95,
+                best_value=self.metric(0.95),
                 trials=2,
                 statuses={"completed": 2},
                 epochs=24,
@@ -170,13 +184,17 @@ class Builder:
 
 @pytest.fixture(scope="session")
 def make_study() -> Callable[..., Path]:
-    """Writes a study: which runs are missing, how others ended, what was measured. Returns its folder."""
+    """Writes a study: which runs are missing, how others ended, what was measured. Returns its folder.
+
+    `error` names a metric in the place of accuracy, of which less is better: what accuracy leaves to 1.
+    """
 
     def make(
         path: Path,
         *,
         seeds: int = 5,
         component: str = "cpu",
+        error: str | None = None,
         quality: str | Callable[[str, int], str] = "modelled",
         missing: Callable[[str, int], bool] = lambda algorithm, seed: False,
         fields: dict[tuple[str, int], dict] | None = None,
@@ -193,7 +211,8 @@ def make_study() -> Callable[..., Path]:
             measurement={"country": "ITA"},
             **{"tuning": {"trials": 2}, **sections},
         )
-        builder = Builder(path, study, component, quality if callable(quality) else lambda algorithm, seed: quality)
+        kind = quality if callable(quality) else lambda algorithm, seed: quality
+        builder = Builder(path, study, component, kind, error)
         builder.folder.write_text("study.toml", to_toml(study))
         planned = []
         for seed in study.seeds:

@@ -13,6 +13,7 @@ from test_summary import changed, documents
 from bpfree.errors import RequestError, WorldError
 from bpfree.report import build_comparison
 from bpfree.report.comparison import Finding, load
+from bpfree.report.metric import ACCURACY
 from bpfree.statistics import Comparison
 
 EVIL = "<script>alert(1)</script>"
@@ -166,7 +167,7 @@ MORE, LESS, NEITHER, SINGLE = shown(1.1, 2), shown(0.2, 0.9), shown(0.5, 2), sho
 )
 def test_verdicts(figures, verdict):
     by_letter = dict(zip("ABC", figures, strict=False))
-    one = Finding(("w", "m", "o"), "Backprop", "energy", by_letter, dict.fromkeys(by_letter, "measured"), {})
+    one = Finding(("w", "m", "o"), "Backprop", "energy", ACCURACY, by_letter, dict.fromkeys(by_letter, "measured"), {})
     assert one.verdict == verdict
     if verdict == "holds in both":
         unlike = replace(one, quality={"A": "measured", "B": "modelled"})

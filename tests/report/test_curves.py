@@ -30,16 +30,16 @@ def test_a_long_history_is_thinned_and_keeps_its_ends():
 def test_a_runs_curve_is_its_history_in_per_cent(made):
     (workload,) = summarise(made(seeds=1)).workloads
     record = workload.methods[0].completed[0]
-    found = curves.curve(record, lambda _, e: e.joules)
+    found = curves.curve(record, lambda _, e: e.joules, 100)
     assert list(found) == [e.epoch for e in record.history]
     assert found[1] == (record.history[0].joules, pytest.approx(100 * record.history[0].validation_metric))
-    assert curves.curve(record, lambda _, e: None) == {}
+    assert curves.curve(record, lambda _, e: None, 100) == {}
 
 
 def test_curves_by_time_are_over_the_seconds_of_the_history(made):
     (workload,) = summarise(made(seeds=1)).workloads
     record = workload.methods[0].completed[0]
-    found = curves.curve(record, lambda _, e: e.seconds)
+    found = curves.curve(record, lambda _, e: e.seconds, 100)
     assert [x for x, _ in found.values()] == [e.seconds for e in record.history]
     assert curves.curves_by_seconds(workload).title == "Learning curves by time"
 
@@ -48,7 +48,7 @@ def test_of_many_seeds_few_are_drawn_and_all_are_in_the_mean(made):
     workload = summarise(made(seeds=12)).workloads[0]
     seeds, means = curves.rows_of(workload.methods, lambda _, e: e.epoch)
     assert len({row["run"] for row in seeds}) == 4 * curves.SEEDS_DRAWN
-    last = [row["accuracy"] for row in means if row["method"] == "Backprop"][-1]
+    last = [row["value"] for row in means if row["method"] == "Backprop"][-1]
     runs = next(m for m in workload.methods if m.name == "backprop").completed
     assert len(runs) == 12
     assert last == pytest.approx(100 * sum(r.history[-1].validation_metric for r in runs) / 12)

@@ -4,6 +4,7 @@ import pytest
 
 from bpfree.records import Evaluation
 from bpfree.report import build_report, energy_to_accuracy
+from bpfree.report.metric import ACCURACY
 from bpfree.report.quantities import climb
 from bpfree.report.summary import summarise
 
@@ -51,27 +52,27 @@ def test_a_level_is_reached_with_the_first_evaluation_as_good(workload):
 def test_a_mean_in_single_precision_is_the_level(workload):
     record = next(r for r in workload.methods[0].records if r.spec.seed == 0)
     record.history[1].validation_metric = 0.9499999881
-    assert energy_to_accuracy.first(climb(record), 95).epoch == 2
+    assert energy_to_accuracy.first(climb(record, 1), 95, ACCURACY).epoch == 2
     record.history[1].validation_metric = 0.94998  # a sample fewer, of 50,000
-    assert energy_to_accuracy.first(climb(record), 95).epoch == 3
+    assert energy_to_accuracy.first(climb(record, 1), 95, ACCURACY).epoch == 3
 
 
 def test_a_stage_that_predicts_otherwise_reaches_nothing(workload):
     record = workload.methods[0].records[0]
     for stage in record.stages:
         stage.predicts = False
-    assert energy_to_accuracy.first(climb(record), 50) is None
+    assert energy_to_accuracy.first(climb(record, 1), 50, ACCURACY) is None
 
 
 def test_a_curve_ends_where_a_seed_falls_short(workload):
     backprop, ff = workload.methods[:2]
-    points = energy_to_accuracy.curve(backprop, 80)
+    points = energy_to_accuracy.curve(backprop, 80, 0.25)
     assert points[0] == (20.0, 80)  # the median of 10, 20 and 30 J
     assert points[-1] == (40.0, 95.0)  # of 30, 40 and 90 J
     assert [at for at, _ in points] == sorted(at for at, _ in points)
     assert all(sum(at == other for other, _ in points) <= 2 for at, _ in points)
-    assert energy_to_accuracy.curve(ff, 80)[-1][1] == 89.0
-    assert energy_to_accuracy.curve(ff, 90) == []
+    assert energy_to_accuracy.curve(ff, 80, 0.25)[-1][1] == 89.0
+    assert energy_to_accuracy.curve(ff, 90, 0.25) == []
 
 
 def test_energy_that_is_not_known_has_no_levels(made):

@@ -1,11 +1,12 @@
 """The front of accuracy and energy, and the axis of energies."""
 
 from bpfree.report import front
+from bpfree.report.metric import ACCURACY
 from bpfree.report.summary import summarise
 
 
 def rows(*points):
-    return [{"method": name, "joules": joules, "accuracy": accuracy} for name, joules, accuracy in points]
+    return [{"method": name, "joules": joules, "value": value} for name, joules, value in points]
 
 
 def names(found):
@@ -14,9 +15,9 @@ def names(found):
 
 def test_the_front_is_what_no_other_beats_in_both():
     everyone = rows(("dear", 9, 99), ("beaten", 5, 80), ("cheap", 1, 70), ("middle", 3, 90), ("as good, dearer", 4, 90))
-    assert names(front.front(everyone)) == ["cheap", "middle", "dear"]
-    assert names(front.front(rows(("a", 2, 90), ("b", 2, 91)))) == ["b"]
-    assert names(front.front(rows(("best in both", 1, 99), ("b", 2, 90)))) == ["best in both"]
+    assert names(front.front(everyone, ACCURACY)) == ["cheap", "middle", "dear"]
+    assert names(front.front(rows(("a", 2, 90), ("b", 2, 91)), ACCURACY)) == ["b"]
+    assert names(front.front(rows(("best in both", 1, 99), ("b", 2, 90)), ACCURACY)) == ["best in both"]
 
 
 def test_nothing_off_the_front_is_undominated():
@@ -26,15 +27,13 @@ def test_nothing_off_the_front_is_undominated():
     def beaten(row):
         return any(
             o["joules"] <= row["joules"]
-            and o["accuracy"] >= row["accuracy"]
-            and (o["joules"], o["accuracy"]) != (row["joules"], row["accuracy"])
+            and o["value"] >= row["value"]
+            and (o["joules"], o["value"]) != (row["joules"], row["value"])
             for o in everyone
         )
 
-    found = front.front(everyone)
-    assert {(r["joules"], r["accuracy"]) for r in found} == {
-        (r["joules"], r["accuracy"]) for r in everyone if not beaten(r)
-    }
+    found = front.front(everyone, ACCURACY)
+    assert {(r["joules"], r["value"]) for r in found} == {(r["joules"], r["value"]) for r in everyone if not beaten(r)}
 
 
 def test_the_axis_is_logarithmic_beyond_a_decade():
@@ -60,6 +59,6 @@ def test_the_points_are_the_means_of_the_main_table(made):
         joules = [r.cost.train_joules for r in m.completed]
         assert abs(row["joules"] - sum(joules) / 5) < 1e-9
         assert row["left"] < row["joules"] < row["right"]
-        assert row["low"] < row["accuracy"] < row["high"]
-    figure = front.accuracy_energy(workload)
+        assert row["low"] < row["value"] < row["high"]
+    figure = front.metric_energy(workload)
     assert "no claim" in figure.caption

@@ -37,7 +37,7 @@ def output(make_study, tmp_path_factory):
     path = make_study(folder / "results", description=SCRIPT + IMAGE + ENDING, fields=fields)
     names = {
         '"made-up"': f"A study {IMAGE}{SCRIPT}", '"digits-mlp"': IMAGE + SCRIPT, '"mono_forward"': SCRIPT + IMAGE,
-        '"adamw"': IMAGE + ENDING, '"block 1"': SCRIPT + IMAGE,
+        '"adamw"': IMAGE + ENDING, '"block 1"': SCRIPT + IMAGE, '"accuracy"': SCRIPT + IMAGE,
     }  # fmt: skip
     for file in (path / "study.toml", *path.glob("runs/*/record.json"), *path.glob("tuned/*.json")):
         text = file.read_text()

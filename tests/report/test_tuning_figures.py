@@ -101,8 +101,8 @@ def test_the_line_is_the_best_so_far(workload):
     each = tuning(workload.methods[0], [50, 70, 99, 60, None, 80], endings)
     line = tuning_figures.best_so_far(each, 8)
     assert [(row["trial"], row["value"]) for row in line] == [(1, 50), (2, 70), (6, 80), (8, 80)]
-    kinds = [tuning_figures.kind_of(trial, 55) for trial in each.trials]
-    assert kinds == ["below", "completed", "pruned", "completed", "without a value", "completed"]
+    kinds = [tuning_figures.kind_of(each, trial, 55) for trial in each.trials]
+    assert kinds == ["beyond", "completed", "pruned", "completed", "without a value", "completed"]
 
 
 def test_the_caption_names_the_marks_that_occur(workload):
@@ -186,6 +186,6 @@ def test_a_report_waits_for_no_library_that_it_does_without():
 
 def test_of_many_trials_the_best_are_drawn():
     trials = [Trial(i, {}, None if i % 10 == 0 else float(i), "completed", chosen=False) for i in range(1, 101)]
-    drawn = coordinates.best_of(trials)
+    drawn = coordinates.best_of(trials, 1)
     assert len(drawn) == coordinates.LINES
     assert [trial.place for trial in drawn] == [i for i in range(45, 100) if i % 10]
