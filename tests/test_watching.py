@@ -78,11 +78,11 @@ def test_what_is_done_what_it_took_and_what_is_left(results):
     own = [d for d in documents(results).values() if d["spec"]["algorithm"] == "backprop"]
     (final,) = [d for d in own if d["spec"]["role"] == "final"]
     assert not picture.ended
-    assert (cell.status["trials_done"], cell.status["final_done"], cell.status["final_planned"]) == (8, 1, 3)
+    assert (cell.status["trials_done"], cell.status["final_done"], cell.status["final_planned"]) == (16, 1, 5)
     assert cell.latest == f"{final['metrics']['test_accuracy']:.2%}"
     assert cell.joules == f"{sum(d['cost']['train_joules'] for d in own):,.0f} J modelled"
-    assert cell.seconds_left == pytest.approx(2 * seconds(final))
-    assert picture.seconds_left == pytest.approx(2 * seconds(final))
+    assert cell.seconds_left == pytest.approx(4 * seconds(final))
+    assert picture.seconds_left == pytest.approx(4 * seconds(final))
 
 
 def test_an_untuned_cell_borrows_the_times_of_others(results):
@@ -94,7 +94,7 @@ def test_an_untuned_cell_borrows_the_times_of_others(results):
     trials = [seconds(d) for d in records if d["spec"]["role"] == "trial" and d["spec"]["algorithm"] == "backprop"]
     finals = [seconds(d) for d in records if d["spec"]["role"] == "final"]
     assert cell.latest == "–"
-    assert cell.seconds_left == pytest.approx(2 * sum(trials) / 6 + 3 * sum(finals) / len(finals))
+    assert cell.seconds_left == pytest.approx(10 * sum(trials) / 6 + 5 * sum(finals) / len(finals))
 
 
 def test_final_runs_of_an_earlier_form_of_the_study_do_not_count(results):
@@ -103,7 +103,7 @@ def test_final_runs_of_an_earlier_form_of_the_study_do_not_count(results):
     plan.write_text(json.dumps(json.loads(plan.read_text()) | {"final_runs": []}))
     cell = cell_of(results)
     assert not look(results).ended
-    assert (cell.status["final_done"], cell.status["final_planned"], cell.latest) == (0, 3, "–")
+    assert (cell.status["final_done"], cell.status["final_planned"], cell.latest) == (0, 5, "–")
 
 
 def test_before_the_first_record_nothing_can_be_told(tmp_path):
@@ -116,7 +116,7 @@ def test_before_the_first_record_nothing_can_be_told(tmp_path):
 def test_qualities_are_not_added_up_and_what_is_absent_is_said(results):
     one, other = [path for path, d in documents(results).items() if d["spec"]["algorithm"] == "backprop"][:2]
     change_cost(one, train_joules=None, joules_quality="absent")
-    assert cell_of(results).joules.endswith("J modelled, of 10 of 11 runs")
+    assert cell_of(results).joules.endswith("J modelled, of 20 of 21 runs")
     change_cost(other, joules_quality="measured")
     assert cell_of(results).joules == "–"
 
@@ -143,7 +143,7 @@ def test_without_a_terminal_it_prints_one_picture(bpfree, results):
     shutil.rmtree(next(path for path, d in documents(results).items() if d["spec"]["role"] == "final").parent)
     done = bpfree("watch", STUDY, "--results", results)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("8 of 8") == 4
+    assert done.stdout.count("16 of 16") == 4
     assert "left with one run at a time" in done.stdout
     assert "\x1b" not in done.stdout
 
