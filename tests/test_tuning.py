@@ -3,7 +3,7 @@
 import optuna
 import pytest
 
-from bpfree import assembly, trainer, tuning
+from bpfree import assembly, report_workers, trainer, tuning
 from bpfree.errors import WorldError
 from bpfree.hyperparameters import Choice, LogUniform, Uniform
 from bpfree.planning import Cell, plan
@@ -18,7 +18,6 @@ from bpfree.records import (
     RunSpec,
     TrainingSettings,
 )
-from bpfree.report import tuning_figures
 from bpfree.results import ResultsFolder
 from bpfree.study import Study, Training, Tuning
 
@@ -71,7 +70,7 @@ def test_ranges_are_optunas():
 @pytest.mark.parametrize("span", [LogUniform(1e-3, 1), Uniform(0, 1), Choice((1.0, True, "a"))])
 def test_the_tuned_cell_keeps_ranges_that_a_report_reads(span):
     kept = KnobRange.model_validate_json(tuning.knob_range(span).model_dump_json())
-    assert tuning_figures.distribution(kept) == tuning.distribution(span)
+    assert report_workers.distribution(kept) == tuning.distribution(span)
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp", "random", "qmc"])
