@@ -259,7 +259,7 @@ class StageSummary(Document):
 class Metrics(Document):
     """Results of the weights that the run ended with."""
 
-    metric: str | None = None
+    metric: Annotated[str, Field(min_length=1)] | None = None
     """The name of the workload's metric; null in older records."""
     higher_is_better: bool | None = None
     test_metric: float | None = None

@@ -190,6 +190,7 @@ def test_values_survive_exactly(values, seconds):
         ("cost", "peak_host_bytes", 10**400),
         ("cost", "steps", -1),
         ("metrics", "test_accuracy", 97.5),
+        ("metrics", "metric", ""),
     ],
 )
 def test_a_figure_that_no_run_can_have_is_a_damaged_file(tmp_path, part, field, value):

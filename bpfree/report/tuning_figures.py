@@ -24,6 +24,8 @@ MARKS_DRAWN = 60
 TRIALS_WEIGHED = 60
 """For the knobs' importance, whose time rises with the square of it."""
 CROSS = "M-1,-1L1,1M-1,1L1,-1"
+Weighing = tuple[Tuning, Callable[[], dict[str, float]]]
+"""A method's tuning, and what gives the share of each of its knobs."""
 
 
 def of_trials(workload: Workload, found: Sequence[Tuning]) -> list[Figure]:
@@ -127,10 +129,6 @@ def best_so_far(each: Tuning, last: int) -> list[dict[str, Any]]:
         first.setdefault(best, trial.place)
     rows = [{"method": name, "trial": place, "value": best} for best, place in first.items()]
     return [*rows, {**rows[-1], "trial": last}]
-
-
-Weighing = tuple[Tuning, Callable[[], dict[str, float]]]
-"""A method's tuning, and what gives the share of each of its knobs."""
 
 
 def begin_to_weigh(found: Sequence[Tuning], pool: Executor | None) -> list[Weighing]:
