@@ -62,7 +62,7 @@ class LocalExecutor:
         with interrupts_held():  # `active` starts the threads that start the processes
             if not self.pool.active:
                 self.pool = self.new_pool()
-                assert self.pool.active
+                _ = self.pool.active
         return self.pool
 
     def submit(self, spec: RunSpec, prune_below: Mapping[int, float] | None = None) -> "Future[Record]":

@@ -270,6 +270,12 @@ class Metrics(Document):
     test_metric_by_block: list[float] = []
     """By each block's own prediction, first to last; empty where blocks make none, or where it was not recorded."""
 
+    @model_validator(mode="after")
+    def _name_has_a_direction(self) -> Self:
+        if (self.metric is None) != (self.higher_is_better is None):
+            raise ValueError("a metric is named together with whether higher is better")
+        return self
+
 
 class Carbon(Document):
     """Emissions of the training window, and what was assumed."""

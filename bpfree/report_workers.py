@@ -44,7 +44,7 @@ def workers(weigh: bool) -> Iterator[Executor | None]:
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(count, context, initializer=belong_to, initargs=(os.getpid(),))
     try:
-        with interrupts_held():
+        with interrupts_held(), suppress(BrokenProcessPool):
             for _ in range(count):
                 pool.submit(prepare, weigh)
         yield pool

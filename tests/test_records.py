@@ -350,3 +350,9 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 def test_checking_leaves_nothing(tmp_path):
     ResultsFolder(tmp_path / "new").check_writable()
     assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("half", [{"metric": "squared_error"}, {"higher_is_better": True}])
+def test_a_metric_is_named_with_its_direction_or_not_at_all(half):
+    with pytest.raises(ValueError, match="whether higher is better"):
+        Metrics(**half)

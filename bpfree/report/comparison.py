@@ -16,7 +16,7 @@ from bpfree.report import calibration, form
 from bpfree.report.comparison_settings import conditions, differing, settings
 from bpfree.report.drawing import SERIES
 from bpfree.report.metric import Metric
-from bpfree.report.quantities import joules_of, test_metric_of
+from bpfree.report.quantities import joules_of
 from bpfree.report.summary import Method, Summary, adjust, censored, compare, energy_quality, summarise
 from bpfree.results import ResultsFolder
 from bpfree.statistics import Comparison, Kind, contrast, difference, ratio
@@ -296,10 +296,15 @@ def findings_of(key: Key, those: Sequence[Side], confidence: float) -> list[Find
         ratios = {letter: m.energy_ratio for letter, m in methods.items()}
         carried = {letter: energies(m, letter) for letter, m in others.items()}
         found.append(Finding(key, baseline, "energy", first.metric, ratios, quality, carried))
-    if any(m.metric_difference for m in methods.values()):
-        differences = {letter: m.metric_difference for letter, m in methods.items()}
-        carried = {letter: carry(first, m, test_metric_of, "difference", confidence) for letter, m in others.items()}
-        found.append(Finding(key, baseline, first.metric.words, first.metric, differences, same, carried))
+    if metric := next((m.metric for m in methods.values() if m.metric_difference), None):
+        # Older records may not name theirs, and nothing is compared with another.
+        alike = {letter: m for letter, m in methods.items() if m.metric == metric}
+        differences = {letter: m.metric_difference if letter in alike else None for letter, m in methods.items()}
+        carried = {
+            letter: carry(first, m, metric.of, "difference", confidence) if m.metric == first.metric == metric else None
+            for letter, m in others.items()
+        }
+        found.append(Finding(key, baseline, metric.words, metric, differences, same, carried))
     return found
 
 

@@ -149,10 +149,11 @@ def caution(found: Comparisons) -> list[str]:
     seeds = [c.n for f in found.findings for c in f.found.values() if c] + [p.pairs for p in found.again if p.pairs]
     small = bool(seeds) and min(seeds) < SMALL_SAMPLE
     wrong = form.level(1 - found.confidence)
+    known = [p.method for p in found.again] + [m for side in found.sides for m in side.methods.values()]
     text = [
         f"Over all differences to the baseline together, in all studies, false claims are held to {wrong} (Holm); what "
         f"is said of runs, and of the size of an effect, is at {wrong} each for itself."
-        + (" Accuracies are in points." if any(p.method.metric.is_accuracy for p in found.again) else "")
+        + (" Accuracies are in points." if any(m.accuracy_difference for m in known) else "")
     ]
     for side in found.sides:
         done = sum(record.final for record in side.summary.records)

@@ -26,6 +26,8 @@ ACCURACIES = (50, 60, 70, 75, 80, 82, 84, 86, 88, 90, 92, 94, 95, 96, 97, 98, 99
 """Round levels in per cent: the table has the highest ones that any method reached with every seed."""
 RUNGS = 12
 """Of another metric, round levels from the median improvement to the best, at least."""
+LEAST_SPREAD = 1e-3
+"""As a share of the values: within less there are no round levels to tell apart."""
 SHOWN, BELOW = 3, 5
 """Levels in the table; and how many round levels before the hardest of them the curves begin."""
 STEPS = 4
@@ -63,7 +65,7 @@ def ladder(workload: Workload) -> tuple[Sequence[float], float]:
         return [], 1.0
     best = max(values) if workload.metric.higher_is_better else min(values)
     low, high = sorted((best, median(values)))
-    if low == high:
+    if high - low <= LEAST_SPREAD * max(abs(low), abs(high)):
         return [], 1.0
     step = round_below((high - low) / RUNGS)
     rungs = [k * step for k in range(math.floor(low / step), math.ceil(high / step) + 1)]

@@ -9,7 +9,7 @@ import altair as alt
 from bpfree.report import form
 from bpfree.report.drawing import HEIGHT, MUTED, PAPER, WIDTH, Figure, chart_data, layered, render, scale
 from bpfree.report.metric import Metric
-from bpfree.report.quantities import joules_of, test_metric_of
+from bpfree.report.quantities import joules_of
 from bpfree.report.summary import Method, Workload
 
 DECADE = 10.0
@@ -30,7 +30,7 @@ def metric_energy(workload: Workload) -> Figure | None:
         {"method": form.title(m.name), "joules": joules, "value": metric.scale * value}
         for m in methods
         for r in m.completed[:DOTS]
-        if (joules := joules_of(r)) and (value := test_metric_of(r)) is not None
+        if (joules := joules_of(r)) and (value := metric.of(r)) is not None
     ]
     means = [mean_row(m) for m in methods]
     x, floor = energy_axis("joules", [row["joules"] for row in dots], f"training energy in J ({workload.quality})")

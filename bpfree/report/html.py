@@ -293,7 +293,7 @@ def run_row(record: Record, metrics: Mapping[str, Metric]) -> dict[str, str]:
         "optimizer": record.spec.optimizer,
         "seed": str(record.spec.seed),
         "status": record.status,
-        "metric": metric.value(quantities.test_metric_of(record)),
+        "metric": metric.value(metric.of(record)),
         "epochs": str(cost.epochs) if cost else form.ABSENT,
         "seconds": form.number(cost.train_seconds) if cost else form.ABSENT,
         "joules": form.number(cost.train_joules) if cost else form.ABSENT,

@@ -71,6 +71,10 @@ class Metric:
         """Which value is the worst."""
         return "lowest" if self.higher_is_better else "highest"
 
+    def of(self, record: Record) -> float | None:
+        """Its value on the test set."""
+        return record.metrics.test_accuracy if self.is_accuracy else record.metrics.test_metric
+
     def axis(self, split: str) -> str:
         """The title of an axis, of values on the validation or the test set."""
         return f"{split} {self.words}" + (f" in {self.unit}" if self.unit else "")

@@ -11,12 +11,6 @@ def accuracy_of(record: Record) -> float | None:
     return record.metrics.test_accuracy
 
 
-def test_metric_of(record: Record) -> float | None:
-    """The workload's metric on the test set; None where an older record does not say what it is."""
-    other = record.metrics.metric not in (None, "accuracy")
-    return record.metrics.test_metric if other else record.metrics.test_accuracy
-
-
 def joules_of(record: Record) -> float | None:
     """Joules of the training window, if they may enter a claim: an unresolved reading may not."""
     cost = record.cost

@@ -20,7 +20,6 @@ from bpfree.report.quantities import (
     seconds_of,
     seconds_per_step,
     steps_of,
-    test_metric_of,
     watts_of,
 )
 from bpfree.results import ResultsFolder
@@ -287,7 +286,7 @@ def fill(method: Method, confidence: float) -> None:
         values = list(method.values(figure).values())
         return mean_interval(values, confidence) if values else None
 
-    method.test_metric = interval(test_metric_of)
+    method.test_metric = interval(method.metric.of)
     method.joules = interval(joules_of) if energy_quality([method]) != "mixed" else None
     method.seconds = interval(seconds_of)
     method.epochs = interval(lambda r: r.cost.epochs if r.cost else None)
@@ -329,7 +328,7 @@ def compare(method: Method, quality: str, confidence: float) -> None:
         assert method.reference is not None
         return kind(method.values(figure), method.reference.values(figure), confidence)
 
-    method.metric_difference = against(test_metric_of, difference_of)
+    method.metric_difference = against(method.metric.of, difference_of)
     if method.censored:
         return
     compared = quality in ("measured", "modelled")
@@ -358,7 +357,7 @@ def adjust(methods: Sequence[Method], confidence: float) -> None:
         difference_of, ratio_of = method.tests
         if theirs and method.metric_difference:
             level = next(levels)
-            values = ours.values(test_metric_of), theirs.values(test_metric_of)
+            values = ours.values(method.metric.of), theirs.values(method.metric.of)
             method.metric_difference = difference_of(*values, level)
         if theirs and method.energy_ratio:
             level = next(levels)

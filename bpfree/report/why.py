@@ -181,7 +181,7 @@ def cost_row(m: Method) -> dict[str, str]:
 def sentences(workload: Workload, confidence: float) -> list[str]:
     """What these runs say of the paper's explanation, for each form of the method that it is of."""
     found = []
-    for m in workload.methods:
+    for m in workload.methods if workload.metric.is_accuracy else []:  # it is of classifiers
         explained = m.completed and m.completed[0].spec.algorithm == EXPLAINED and m.values(lowest_loss)
         if explained and m.reference and m.reference.values(lowest_loss):
             c = comparison(m, confidence)

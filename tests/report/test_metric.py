@@ -1,8 +1,9 @@
 """A metric of which less is better: the same study told by its errors says the same of its methods."""
 
 import pytest
-from test_comparison import on_another_machine
+from test_comparison import ALGORITHMS, on_another_machine
 from test_page import Page
+from test_summary import changed
 
 from bpfree.report import (
     build_comparison,
@@ -160,3 +161,37 @@ def test_studies_are_compared_by_it(both, make_study, tmp_path):
     assert "test squared error shows no difference" in text
     assert "points" not in text
     assert (tmp_path / "report" / "figures" / "digits-mlp-squared-error-by-study.svg").is_file()
+
+
+def unnamed(record):
+    """As a version wrote it that named no metric."""
+    record["metrics"] |= {"metric": None, "higher_is_better": None}
+
+
+def test_an_older_study_of_errors_is_never_told_as_accuracy(both, make_study, tmp_path):
+    older = on_another_machine(make_study(tmp_path / "older", error="squared_error"))
+    for algorithm in ALGORITHMS:
+        changed(older, "final", algorithm, unnamed)
+    for order in ([older, both[1]], [both[1], older]):
+        text = Page(build_comparison(order, tmp_path / "report").read_text()).text
+        assert "test squared error" in text
+        assert "test accuracy" not in text
+        assert "in points" not in text
+
+
+def test_a_study_that_was_resumed_by_a_later_version_keeps_its_seeds(make_study, tmp_path):
+    path = make_study(tmp_path / "resumed", error="squared_error")
+    changed(path, "final", "backprop", lambda r: unnamed(r) if r["spec"]["seed"] < 2 else None)
+    workload = summarise(path).workloads[0]
+    assert {m.test_metric.n for m in workload.methods} == {5}
+    assert {m.metric_difference.n for m in workload.methods if m.reference} == {5}
+
+
+@pytest.mark.parametrize("value", [0.25, 1e6])
+def test_values_that_barely_differ_have_no_levels(make_study, tmp_path, value):
+    workload = summarise(make_study(tmp_path / "flat", error="squared_error")).workloads[0]
+    for m in workload.methods:
+        for i, e in enumerate(e for record in m.records for e in record.history):
+            e.validation_metric = value * (1 + 1e-12 * (i % 7))
+    assert energy_to_accuracy.levels(workload) == []
+    assert energy_to_accuracy.energy_to_accuracy(workload) is None
