@@ -371,6 +371,13 @@ class KnobRange(Document):
     """Whether every order of magnitude was equally likely, and not every value."""
     values: list[Any] | None = None
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of a range that is no list."""
+        assert self.low is not None
+        assert self.high is not None
+        return self.low, self.high
+
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
         if self.values is None and (self.low is None or self.high is None or self.low > self.high):

@@ -115,6 +115,4 @@ def distribution(span: "KnobRange") -> "BaseDistribution":
 
     if span.values is not None:
         return CategoricalDistribution(span.values)
-    assert span.low is not None
-    assert span.high is not None
-    return FloatDistribution(span.low, span.high, log=span.log)
+    return FloatDistribution(*span.ends, log=span.log)

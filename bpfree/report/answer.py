@@ -118,16 +118,6 @@ def alike(compared: Sequence[Method], workload: Workload, margin: float | None) 
     return found
 
 
-ACCURACY = {
-    "higher": ("is more accurate than {base}", "are more accurate than {base}"),
-    "lower": ("is less accurate than {base}", "are less accurate than {base}"),
-    "equivalent": (
-        "is as accurate as {base}, within {margin}",
-        "are as accurate as {base}, within {margin}",
-    ),
-    "no difference shown": ("shows no difference in accuracy to {base}", "show no difference in accuracy to {base}"),
-}
-"""What is said of a method, and of several."""
 METRIC = {
     "higher": ("is higher in {metric} than {base}", "are higher in {metric} than {base}"),
     "lower": ("is lower in {metric} than {base}", "are lower in {metric} than {base}"),
@@ -137,7 +127,12 @@ METRIC = {
     ),
     "no difference shown": ("shows no difference in {metric} to {base}", "show no difference in {metric} to {base}"),
 }
-"""The same of a metric that is no accuracy."""
+"""What is said of a method, and of several."""
+ACCURACY = METRIC | {
+    "higher": ("is more accurate than {base}", "are more accurate than {base}"),
+    "lower": ("is less accurate than {base}", "are less accurate than {base}"),
+    "equivalent": ("is as accurate as {base}, within {margin}", "are as accurate as {base}, within {margin}"),
+}
 ENERGY = {
     "higher": ("took more {word}", "took more {word}"),
     "lower": ("took less {word}", "took less {word}"),

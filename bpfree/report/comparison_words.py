@@ -58,13 +58,9 @@ def directed(finding: Finding, found: Comparisons) -> str:
     if not finding.verdict.startswith(("holds", "only", "opposite")):
         return name
     figures = [f"{letter} {figure(c, finding.metric)}" for letter, c in finding.found.items() if c]
-    way = f"{direction(finding.what, ways.pop())}: " if len(ways) == 1 else ""
+    said = [WORDS.get((finding.what, way), way) for way in ways]
+    way = f"{said[0]}: " if len(said) == 1 else ""
     return f"{name} ({way}{', '.join(figures)})"
-
-
-def direction(what: str, verdict: str) -> str:
-    """Which way a difference goes, in words."""
-    return WORDS.get((what, verdict), verdict)
 
 
 def figure(c: Comparison, metric: Metric) -> str:

@@ -152,6 +152,11 @@ def title(name: str) -> str:
     return label.replace("_", " ").capitalize() + comma + rest
 
 
+def heading(name: str, unit: str) -> str:
+    """The head of a column: what stands in it, and its unit if it has one."""
+    return f"{name}, {unit}" if unit else name
+
+
 def words(name: str) -> str:
     """A knob’s name in words."""
     return name.replace("_", " ")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bpfree.records import Record
 from bpfree.report import form
+from bpfree.report.quantities import accuracy_of
 from bpfree.statistics import Comparison, Interval
 
 SIGNIFICANT = 4
@@ -45,11 +46,11 @@ class Metric:
 
     def heading(self, name: str) -> str:
         """The head of a column of values."""
-        return f"{name}, {self.unit}" if self.unit else name
+        return form.heading(name, self.unit)
 
     def difference_heading(self, name: str) -> str:
         """The head of a column of differences."""
-        return f"{name}, {self.difference_unit}" if self.difference_unit else name
+        return form.heading(name, self.difference_unit)
 
     @property
     def scale(self) -> float:
@@ -73,7 +74,7 @@ class Metric:
 
     def of(self, record: Record) -> float | None:
         """Its value on the test set."""
-        return record.metrics.test_accuracy if self.is_accuracy else record.metrics.test_metric
+        return accuracy_of(record) if self.is_accuracy else record.metrics.test_metric
 
     def axis(self, split: str) -> str:
         """The title of an axis, of values on the validation or the test set."""

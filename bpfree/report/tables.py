@@ -153,7 +153,7 @@ def latex_lines(cells: Sequence[Pair]) -> list[str]:
 
 def markdown_table(found: Table) -> str:
     """The caption, and a table of pipes; intervals stand in brackets behind their values."""
-    heading = [f"{value}, {unit}" if unit else value for value, unit in found.heading]
+    heading = [form.heading(*pair) for pair in found.heading]
     rows = [[f"{value} ({below})" if below else value for value, below in cells] for cells in found.rows]
     lines = [[cell.translate(MARKDOWN) for cell in cells] for cells in (heading, *rows)]
     rule = ["---", *["---:"] * (len(heading) - 1)]

@@ -107,18 +107,11 @@ def spanned(values: Sequence[Any]) -> KnobRange:
     return KnobRange(low=low, high=high, log=low > 0 and high / low >= LOG_FROM)
 
 
-def ends(span: KnobRange) -> tuple[float, float]:
-    """Of a range that is no list."""
-    assert span.low is not None
-    assert span.high is not None
-    return span.low, span.high
-
-
 def position(span: KnobRange, value: Any) -> float:
     """Where a value lies on its knob's own axis, from 0 to 1."""
     if span.values is not None:
         return span.values.index(value) / (len(span.values) - 1) if len(span.values) > 1 else 0.5
-    low, high = ends(span)
+    low, high = span.ends
     return math.log(value / low) / math.log(high / low) if span.log else float((value - low) / (high - low))
 
 
@@ -129,6 +122,6 @@ def ticks(span: KnobRange, style: str) -> list[tuple[float, str]]:
             (position(span, value), f"{value:{style}}" if isinstance(value, float) else words(str(value)))
             for value in span.values
         ]
-    low, high = ends(span)
+    low, high = span.ends
     middle = math.sqrt(low * high) if span.log else (low + high) / 2
     return [(at, f"{value:{style}}") for at, value in ((0, low), (0.5, middle), (1, high))]
